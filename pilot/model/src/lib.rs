@@ -24,6 +24,7 @@ pub use protocol::Protocol;
 pub use proxy::{InterceptionMode, ProxyNode, ProxyType};
 pub use route::{MESH_GATEWAY, VirtualService};
 pub use service::{Port, Registry, Resolution, Service, UNSPECIFIED, Visibility};
+pub use traffic::DestinationRule;
 
 /// A string that is shared, never copied.
 pub type Str = std::sync::Arc<str>;
