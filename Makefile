@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` lists what there is. What is downloaded or built as a tool is kept in TIPHYS_CACHE, outside the checkout.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export TIPHYS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tiphys
+export TIPHYS_ENVOY ?= $(TIPHYS_CACHE)/envoy
+# `cargo deny` is found here.
+export PATH := $(TIPHYS_CACHE)/tools/bin:$(PATH)
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug
+# Reference inputs and outputs of Istio's control plane, kept beside the checkout; without them `make parity` says that it is skipped.
+PARITY ?= ../shared/parity
+
+.PHONY: help
+help: ## this list
+	@echo "Tiphys: an Istio-compatible control plane. make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+.PHONY: demo
+demo: setup build ## starts the mesh of samples/bookinfo on loopback and says what to try; CHECK=1 tries it all, compares and exits
+	@$(BIN)/demo $(if $(CHECK),--check)
+
+.PHONY: test
+test: ## all tests; installs what they need and prints how long each step took
+	@scripts/steps setup format lint unit generated deny
+
+.PHONY: check
+check: format lint unit ## formatting, clippy without a warning, unit and golden tests
+
+.PHONY: build
+build: ## the programs, unoptimised, into target/debug
+	cargo build --workspace --bins
+
+.PHONY: format
+format: ## fails on a file that rustfmt would change
+	cargo fmt --all -- --check
+
+.PHONY: lint
+lint: ## clippy; a warning is an error
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## unit, golden, property and layering tests
+	cargo test --workspace --exclude tiphys-e2e
+
+.PHONY: e2e
+e2e: build ## end-to-end tests on real Envoy
+	cargo test --package tiphys-e2e
+
+.PHONY: demo-check
+demo-check: build
+	@$(BIN)/demo --check
+
+.PHONY: parity
+parity: ## renders the reference inputs and scores them against what Istio's control plane makes of them
+	@scripts/parity $(PARITY)
+
+.PHONY: bench
+bench: ## the load generator and the micro benchmarks, optimised
+	cargo bench --workspace
+	cargo run --release --package tiphys-bench
+
+.PHONY: crds
+crds: ## writes the CustomResourceDefinitions from the types of api/
+	cargo xtask crds
+
+.PHONY: generated
+generated: ## fails when a generated file in the repository is stale
+	cargo xtask protos --check
+
+.PHONY: deny
+deny: ## licences, sources and who may depend on what (cargo-deny is built into the cache once)
+	@scripts/setup deny
+	cargo deny check --allow unused-wrapper --hide-inclusion-graph bans licenses sources
+
+.PHONY: setup
+setup: ## installs what building and testing need: Debian packages (as root), the Rust toolchain, Envoy
+	@scripts/setup
