@@ -1,2 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The control plane.
+//! The control plane's process: command line, wiring, ports.
+pub mod address;
+pub mod cli;
+pub mod log;
+pub mod settings;
+pub mod version;

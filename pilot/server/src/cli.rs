@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: istiod's flags by name, and what each means here.
+//!
+//! A flag of istiod that has no effect is taken and named in a warning ([`ServeArgs::without_effect`]), so that istiod's charts and scripts start
+//! this server unchanged; a flag that istiod does not have is refused.
+//! See <https://istio.io/latest/docs/reference/commands/pilot-discovery/>.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::address::Address;
+use crate::log::{Levels, LogOptions};
+use crate::settings::parse_duration;
+
+/// The control plane of an Istio-compatible mesh.
+#[derive(Debug, Parser)]
+#[command(name = "tiphys", version = crate::version::VERSION, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  tiphys serve --configDir ./config
+  tiphys serve --configDir ./config --grpcAddr 127.0.0.1:15010 --secureGRPCAddr '' --dev-token-issuer ./tokens
+
+Settings of istiod by environment variable (PILOT_DEBOUNCE_AFTER, ...) are obeyed; what is not known is named in the log.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the control plane.
+    #[command(visible_alias = "discovery")]
+    Serve(Box<ServeArgs>),
+    /// Prints the version.
+    Version {
+        /// Only the number.
+        #[arg(long, short)]
+        short: bool,
+    },
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Folder of YAML and JSON to serve the mesh from, watched for changes.
+    #[arg(long = "configDir", value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// MeshConfig file, watched; the defaults are in force while there is none.
+    #[arg(long = "meshConfig", value_name = "FILE", default_value = "./etc/istio/config/mesh")]
+    pub mesh_config: PathBuf,
+    /// MeshNetworks file, watched.
+    #[arg(long = "networksConfig", value_name = "FILE", default_value = "./etc/istio/config/meshNetworks")]
+    pub networks_config: PathBuf,
+    /// Plaintext discovery; '' = off.
+    #[arg(long = "grpcAddr", value_name = "ADDRESS", default_value = ":15010")]
+    pub grpc_addr: Address,
+    /// Discovery and certificates over TLS; '' = off.
+    #[arg(long = "secureGRPCAddr", value_name = "ADDRESS", default_value = ":15012")]
+    pub secure_grpc_addr: Address,
+    /// Health, readiness and debug; '' = off.
+    #[arg(long = "httpAddr", value_name = "ADDRESS", default_value = ":8080")]
+    pub http_addr: Address,
+    /// Webhooks: not there yet, nothing listens.
+    #[arg(long = "httpsAddr", value_name = "ADDRESS", default_value = ":15017")]
+    pub https_addr: Address,
+    /// Metrics, version and debug; '' = off.
+    #[arg(long = "monitoringAddr", value_name = "ADDRESS", default_value = ":15014")]
+    pub monitoring_addr: Address,
+    /// Name of this cluster.
+    #[arg(long = "clusterID", env = "CLUSTER_ID", default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// DNS domain of the cluster.
+    #[arg(long, default_value = "cluster.local")]
+    pub domain: String,
+    /// Namespace that this server runs in.
+    #[arg(long, short, env = "POD_NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Folder that keeps the self-signed root, or that has the operator's cacerts (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem).
+    #[arg(long = "ca-dir", value_name = "DIR", env = "ROOT_CA_DIR", default_value = "./etc/cacerts")]
+    pub ca_dir: PathBuf,
+    /// Folder that short-lived tokens for the folder's ServiceAccounts are written to, and kept fresh in. Only for development: without
+    /// this flag no such token is issued or accepted.
+    #[arg(long = "dev-token-issuer", value_name = "DIR")]
+    pub dev_token_issuer: Option<PathBuf>,
+    /// TLS, HTTP/2 and shutdown.
+    #[command(flatten)]
+    pub transport: TransportArgs,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What istiod has and this server has not.
+    #[command(flatten)]
+    pub without: WithoutEffectArgs,
+}
+
+/// Flags of TLS, HTTP/2 and shutdown.
+#[derive(Debug, Clone, Args)]
+pub struct TransportArgs {
+    /// Certificate of the TLS port; without it the CA issues one.
+    #[arg(long = "tlsCertFile", value_name = "FILE", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Private key of --tlsCertFile.
+    #[arg(long = "tlsKeyFile", value_name = "FILE", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Further roots that client certificates may come from.
+    #[arg(long = "caCertFile", value_name = "FILE")]
+    pub ca_cert_file: Option<PathBuf>,
+    /// Lowest version of TLS.
+    #[arg(long = "tls-min-version", value_name = "VERSION", default_value = "1.2", value_parser = ["1.2", "1.3"])]
+    pub tls_min_version: String,
+    /// Idle time after which a client is pinged.
+    #[arg(long = "keepaliveInterval", value_name = "TIME", env = "GRPC_KEEPALIVE_INTERVAL", default_value = "30s", value_parser = parse_duration)]
+    pub keepalive_interval: Duration,
+    /// Time a client has to answer a ping.
+    #[arg(long = "keepaliveTimeout", value_name = "TIME", env = "GRPC_KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    pub keepalive_timeout: Duration,
+    /// Time that streams get to move elsewhere when the server stops.
+    #[arg(long = "shutdownDuration", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub shutdown_duration: Duration,
+}
+
+/// Flags of the log.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// Level per scope: SCOPE:LEVEL or LEVEL, with commas between.
+    #[arg(long = "log_output_level", value_name = "LEVELS", default_value = "default:info")]
+    pub log_output_level: Levels,
+    /// One JSON object a line.
+    #[arg(long = "log_as_json", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub log_as_json: bool,
+    /// Where to: stdout, stderr or a file; may be repeated.
+    #[arg(long = "log_target", value_name = "TARGET", default_value = "stdout")]
+    pub log_target: Vec<String>,
+}
+
+impl From<LogArgs> for LogOptions {
+    fn from(args: LogArgs) -> Self {
+        Self { levels: args.log_output_level, json: args.log_as_json, targets: args.log_target }
+    }
+}
+
+/// Flags of istiod that are taken and do nothing.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Taken from istiod, without effect")]
+pub struct WithoutEffectArgs {
+    /// Registries are told by --configDir.
+    #[arg(long)]
+    pub registries: Option<String>,
+    /// There is one cluster.
+    #[arg(long = "clusterRegistriesNamespace")]
+    pub cluster_registries_namespace: Option<String>,
+    /// There is no Kubernetes client.
+    #[arg(long)]
+    pub kubeconfig: Option<String>,
+    /// There is no CNI.
+    #[arg(long = "cniNamespace")]
+    pub cni_namespace: Option<String>,
+    /// There is one cluster.
+    #[arg(long = "clusterAliases")]
+    pub cluster_aliases: Option<String>,
+    /// There is no Kubernetes client.
+    #[arg(long = "kubernetesApiQPS")]
+    pub kubernetes_api_qps: Option<String>,
+    /// There is no Kubernetes client.
+    #[arg(long = "kubernetesApiBurst")]
+    pub kubernetes_api_burst: Option<String>,
+    /// All suites offered are safe.
+    #[arg(long = "tls-cipher-suites")]
+    pub tls_cipher_suites: Option<String>,
+    /// Connections are not ended by age.
+    #[arg(long = "keepaliveMaxServerConnectionAge")]
+    pub keepalive_max_server_connection_age: Option<String>,
+    /// Levels are changed at /scopej on --httpAddr and --monitoringAddr.
+    #[arg(long = "ctrlz_port")]
+    pub ctrlz_port: Option<String>,
+    /// As ctrlz_port.
+    #[arg(long = "ctrlz_address")]
+    pub ctrlz_address: Option<String>,
+    /// Go's profiles do not exist here.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub profile: Option<String>,
+    /// Callers are not logged.
+    #[arg(long = "log_caller")]
+    pub log_caller: Option<String>,
+    /// Stack traces are not logged.
+    #[arg(long = "log_stacktrace_level")]
+    pub log_stacktrace_level: Option<String>,
+    /// There is no Kubernetes client.
+    #[arg(long)]
+    pub vklog: Option<String>,
+}
+
+impl ServeArgs {
+    /// Flags that were given and do nothing, with why.
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        const KUBERNETES: &str = "objects come from --configDir: there is no Kubernetes client";
+        const ONE_CLUSTER: &str = "there is one cluster";
+        const CTRLZ: &str = "log levels are changed at /scopej on --httpAddr and --monitoringAddr";
+        let w = &self.without;
+        [
+            ("--registries", &w.registries, "objects come from --configDir"),
+            ("--clusterRegistriesNamespace", &w.cluster_registries_namespace, ONE_CLUSTER),
+            ("--kubeconfig", &w.kubeconfig, KUBERNETES),
+            ("--cniNamespace", &w.cni_namespace, "there is no CNI plugin"),
+            ("--clusterAliases", &w.cluster_aliases, ONE_CLUSTER),
+            ("--kubernetesApiQPS", &w.kubernetes_api_qps, KUBERNETES),
+            ("--kubernetesApiBurst", &w.kubernetes_api_burst, KUBERNETES),
+            ("--tls-cipher-suites", &w.tls_cipher_suites, "only safe cipher suites are offered"),
+            (
+                "--keepaliveMaxServerConnectionAge",
+                &w.keepalive_max_server_connection_age,
+                "connections are not ended by age",
+            ),
+            ("--ctrlz_port", &w.ctrlz_port, CTRLZ),
+            ("--ctrlz_address", &w.ctrlz_address, CTRLZ),
+            ("--profile", &w.profile, "there are no Go profiles"),
+            ("--log_caller", &w.log_caller, "callers are not logged"),
+            ("--log_stacktrace_level", &w.log_stacktrace_level, "stack traces are not logged"),
+            ("--vklog", &w.vklog, KUBERNETES),
+        ]
+        .into_iter()
+        .filter(|(_, value, _)| value.is_some())
+        .map(|(flag, _, why)| (flag, why))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn serve(args: &[&str]) -> ServeArgs {
+        match Cli::try_parse_from([&["tiphys", "discovery"], args].concat()).unwrap().command {
+            Command::Serve(args) => *args,
+            Command::Version { .. } => panic!("serve was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn istiods_own_arguments_start_this_server() {
+        let args = serve(&[
+            "--monitoringAddr=:15014",
+            "--log_output_level=default:info",
+            "--domain",
+            "cluster.local",
+            "--keepaliveMaxServerConnectionAge",
+            "30m",
+        ]);
+        assert_eq!(
+            args.without_effect().iter().map(|(flag, _)| *flag).collect::<Vec<_>>(),
+            ["--keepaliveMaxServerConnectionAge"]
+        );
+        assert_eq!(args.grpc_addr.to_string(), ":15010");
+    }
+
+    #[test]
+    fn an_empty_address_is_off() {
+        let args = serve(&["--grpcAddr", "", "--secureGRPCAddr=", "--log_as_json", "--profile=false"]);
+        assert!(args.grpc_addr.is_off() && args.secure_grpc_addr.is_off());
+        assert!(args.log.log_as_json);
+        assert!(serve(&["--log_as_json=true"]).log.log_as_json);
+    }
+
+    #[test]
+    fn unknown_flags_are_refused() {
+        assert!(Cli::try_parse_from(["tiphys", "serve", "--nosuch"]).is_err());
+        assert!(Cli::try_parse_from(["tiphys", "serve", "--keepaliveInterval", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["tiphys", "serve", "--log_output_level", "ads:loud"]).is_err());
+        assert!(Cli::try_parse_from(["tiphys", "serve", "--tlsCertFile", "x"]).is_err());
+    }
+}
