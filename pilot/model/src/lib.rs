@@ -6,7 +6,10 @@
 
 mod endpoint;
 mod fingerprint;
+mod gateway;
+mod gateway_merge;
 mod host;
+mod http_route;
 mod labels;
 mod mesh;
 mod protocol;
@@ -17,12 +20,22 @@ mod traffic;
 
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
 pub use fingerprint::{Fingerprint, Marked};
+pub use gateway::{Attachment, CertificateFiles, Gateway, Server, ServerHost, ServerTls, TlsMode, TlsVersion};
+pub use gateway_merge::{Conflict, MergedGateway, MergedPort, MergedServer, ServerPort};
 pub use host::Host;
+pub use http_route::{
+    Abort, AbortStatus, Body, Cors, Delay, DirectResponse, Fault, HashPolicy, HeaderOperations, Headers, HttpAction,
+    HttpDestination, HttpMatch, HttpRoute, Mirror, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RewritePath,
+    Share, StringMatch,
+};
 pub use labels::{Labels, labels_match, name};
 pub use mesh::{Mesh, OutboundMode};
 pub use protocol::Protocol;
 pub use proxy::{InterceptionMode, ProxyNode, ProxyType};
-pub use route::{MESH_GATEWAY, VirtualService};
+pub use route::{
+    ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
+    WeightedDestination,
+};
 pub use service::{Port, Registry, Resolution, Service, UNSPECIFIED, Visibility};
 pub use traffic::DestinationRule;
 
