@@ -117,7 +117,9 @@ impl Server {
 
     /// Whether TLS is passed on unopened.
     pub fn is_passthrough(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| matches!(tls.mode, TlsMode::Passthrough | TlsMode::AutoPassthrough))
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| matches!(tls.mode, ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
     }
 
     /// Whether connections are told apart by server name: TLS settings on anything but plain HTTP.
@@ -152,7 +154,7 @@ impl Server {
 
 /// How a server handles TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum TlsMode {
+pub enum ServerTlsMode {
     /// Passed on by server name.
     #[default]
     Passthrough,
@@ -188,7 +190,7 @@ pub enum TlsVersion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct ServerTls {
     /// How TLS is handled.
-    pub mode: TlsMode,
+    pub mode: ServerTlsMode,
     /// Plain HTTP requests are sent to https.
     pub https_redirect: bool,
     /// Certificates by the name under which SDS serves them: a Secret's name, or a whole resource name with its scheme.
@@ -250,10 +252,10 @@ mod tests {
         server.bind = "10.0.0.1".into();
         assert_eq!(server.route_name(&gateway, 8080).as_deref(), Some("http.8080.10.0.0.1"));
         let mut server = Server { port: 443, port_name: "web".into(), protocol: Protocol::Https, ..Server::default() };
-        server.tls = tls(TlsMode::Simple);
+        server.tls = tls(ServerTlsMode::Simple);
         assert_eq!(server.route_name(&gateway, 8443).as_deref(), Some("https.443.web.g.ns"));
         assert!(server.is_http() && server.is_tls());
-        server.tls = tls(TlsMode::Passthrough);
+        server.tls = tls(ServerTlsMode::Passthrough);
         assert_eq!(server.route_name(&gateway, 8443), None);
         assert!(!server.is_http());
     }

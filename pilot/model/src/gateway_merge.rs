@@ -194,10 +194,10 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ServerHost, ServerTls, TlsMode};
+    use crate::{ServerHost, ServerTls, ServerTlsMode};
 
     fn server(port: u32, protocol: Protocol, host: &str) -> Server {
-        let tls = protocol.is_tls().then(|| ServerTls { mode: TlsMode::Simple, ..ServerTls::default() });
+        let tls = protocol.is_tls().then(|| ServerTls { mode: ServerTlsMode::Simple, ..ServerTls::default() });
         let hosts = vec![ServerHost::parse(host, "ns")];
         Server { port, port_name: host.into(), protocol, hosts, tls, ..Server::default() }
     }

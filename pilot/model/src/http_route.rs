@@ -331,25 +331,3 @@ pub struct Mirror {
     /// Share of requests, above zero.
     pub share: Share,
 }
-
-/// What of a request decides which endpoint it goes to (consistent hashing of a DestinationRule).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum HashPolicy {
-    /// A header.
-    Header(Str),
-    /// A cookie, set when it is missing and a time to live was given.
-    Cookie {
-        /// Name.
-        name: Str,
-        /// Path.
-        path: Str,
-        /// How long the client keeps it; absent = it is only read.
-        ttl: Option<Duration>,
-        /// Further attributes.
-        attributes: Vec<(Str, Str)>,
-    },
-    /// The client's address.
-    SourceIp(bool),
-    /// A parameter of the query.
-    Query(Str),
-}

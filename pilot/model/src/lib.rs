@@ -20,11 +20,11 @@ mod traffic;
 
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
 pub use fingerprint::{Fingerprint, Marked};
-pub use gateway::{Attachment, CertificateFiles, Gateway, Server, ServerHost, ServerTls, TlsMode, TlsVersion};
+pub use gateway::{Attachment, CertificateFiles, Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TlsVersion};
 pub use gateway_merge::{Conflict, MergedGateway, MergedPort, MergedServer, ServerPort};
 pub use host::Host;
 pub use http_route::{
-    Abort, AbortStatus, Body, Cors, Delay, DirectResponse, Fault, HashPolicy, HeaderOperations, Headers, HttpAction,
+    Abort, AbortStatus, Body, Cors, Delay, DirectResponse, Fault, HeaderOperations, Headers, HttpAction,
     HttpDestination, HttpMatch, HttpRoute, Mirror, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RewritePath,
     Share, StringMatch,
 };
