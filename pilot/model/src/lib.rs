@@ -6,20 +6,25 @@
 
 mod endpoint;
 mod fingerprint;
+mod float;
 mod gateway;
 mod gateway_merge;
 mod host;
 mod http_route;
 mod labels;
+mod listener;
 mod mesh;
 mod protocol;
 mod proxy;
+mod proxy_config;
 mod route;
 mod service;
+mod telemetry;
 mod traffic;
 
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
 pub use fingerprint::{Fingerprint, Marked};
+pub use float::Float;
 pub use gateway::{Attachment, CertificateFiles, Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TlsVersion};
 pub use gateway_merge::{Conflict, MergedGateway, MergedPort, MergedServer, ServerPort};
 pub use host::Host;
@@ -29,14 +34,22 @@ pub use http_route::{
     Share, StringMatch,
 };
 pub use labels::{Labels, labels_match, name};
+pub use listener::{ListenerSettings, PathNormalization, TlsDefaults};
 pub use mesh::{Mesh, OutboundMode};
 pub use protocol::Protocol;
 pub use proxy::{InterceptionMode, ProxyNode, ProxyType};
+pub use proxy_config::{
+    ClientCertDetails, ConnectionSettings, CustomTag, EscapedSlashes, ForwardClientCert, ProxyConfig, ProxyHeaders,
+    ProxyTracing, TagValue, Topology, Underscores,
+};
 pub use route::{
     ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
     WeightedDestination,
 };
 pub use service::{Port, Registry, Resolution, Service, UNSPECIFIED, Visibility};
+pub use telemetry::{
+    AccessLog, LogFormat, LogService, LogSink, MetricOverride, Metrics, Reporting, Telemetry, Tracing, TracingProvider,
+};
 pub use traffic::DestinationRule;
 
 /// A string that is shared, never copied.

@@ -2,7 +2,7 @@
 //! What translation needs of MeshConfig (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>) and of the
 //! control plane's settings, lowered once.
 
-use crate::{Str, Visibility};
+use crate::{ListenerSettings, Str, Visibility};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -50,4 +50,6 @@ pub struct Mesh {
     pub default_virtual_service_export: Visibility,
     /// exportTo of DestinationRules that do not say.
     pub default_destination_rule_export: Visibility,
+    /// What listeners read.
+    pub listener: ListenerSettings,
 }
