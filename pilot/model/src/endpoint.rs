@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 /// Whether an endpoint may be sent requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Health {
-    /// Ready.
+    /// Nobody tells: used as if ready (endpoints that a ServiceEntry or a WorkloadEntry states).
     #[default]
+    Unknown,
+    /// Ready.
     Healthy,
     /// Not ready.
     Unhealthy,
@@ -39,6 +41,16 @@ impl Locality {
             zone: parts.next().unwrap_or_default(),
             subzone: parts.next().unwrap_or_default(),
         }
+    }
+
+    /// Whether a pattern `region/zone/subzone` (`*` and absent parts mean any) means this locality.
+    pub fn matches(&self, pattern: &str) -> bool {
+        let mut parts = pattern.splitn(3, '/');
+        let fits =
+            |part: &str, own: &str, may_be_empty: bool| part == "*" || (may_be_empty && part.is_empty()) || part == own;
+        fits(parts.next().unwrap_or_default(), &self.region, false)
+            && fits(parts.next().unwrap_or_default(), &self.zone, true)
+            && fits(parts.next().unwrap_or_default(), &self.subzone, true)
     }
 
     /// Whether nothing is known.
@@ -121,6 +133,8 @@ impl Endpoint {
     /// `workload;namespace;canonical name;canonical revision;cluster`, as telemetry reads it from endpoint metadata.
     pub fn telemetry_key(&self) -> String {
         let (canonical, revision) = canonical_service(&self.labels, &self.workload);
+        // The default is not worth its bytes.
+        let revision = if revision == "latest" { "" } else { revision };
         format!("{};{};{canonical};{revision};{}", self.workload, self.namespace, self.cluster)
     }
 }
@@ -152,5 +166,33 @@ impl ServiceEndpoints {
     /// The identities of all endpoints.
     pub fn identities(&self) -> BTreeSet<Str> {
         self.endpoints.iter().filter(|e| !e.identity.is_empty()).map(|e| e.identity.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localities_match_patterns() {
+        let locality = Locality::parse("us-east/zone-1/rack");
+        assert!(
+            ["*", "us-east", "us-east/*", "us-east/zone-1/*", "us-east/*/rack"].iter().all(|p| locality.matches(p))
+        );
+        assert!(!locality.matches("us-west/*") && !locality.matches("us-east/zone-2"));
+        assert!(!locality.matches(""));
+    }
+
+    #[test]
+    fn the_telemetry_key_leaves_the_default_revision_out() {
+        let labels = Labels::from([("app".into(), "a".into())]);
+        let endpoint = Endpoint {
+            workload: "w".into(),
+            namespace: "ns".into(),
+            cluster: "c".into(),
+            labels,
+            ..Endpoint::default()
+        };
+        assert_eq!(endpoint.telemetry_key(), "w;ns;a;;c");
     }
 }

@@ -4,6 +4,7 @@
 //! Everything here is a plain value that can be hashed: a [`Fingerprint`] of an input is what decides whether a resource has to be
 //! made again.
 
+mod cluster_name;
 mod endpoint;
 mod fingerprint;
 mod float;
@@ -21,7 +22,9 @@ mod route;
 mod service;
 mod telemetry;
 mod traffic;
+mod traffic_policy;
 
+pub use cluster_name::{BLACK_HOLE, ClusterName, INBOUND_PASSTHROUGH, PASSTHROUGH};
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
 pub use fingerprint::{Fingerprint, Marked};
 pub use float::Float;
@@ -50,7 +53,11 @@ pub use service::{Port, Registry, Resolution, Service, UNSPECIFIED, Visibility};
 pub use telemetry::{
     AccessLog, LogFormat, LogService, LogSink, MetricOverride, Metrics, Reporting, Telemetry, Tracing, TracingProvider,
 };
-pub use traffic::DestinationRule;
+pub use traffic::{
+    Algorithm, ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, DestinationRule, Distribute, H2Upgrade,
+    HashCookie, HashKey, HashRing, HttpPool, LoadBalancer, LocalityBalancing, OutlierDetection, PortPolicy,
+    RetryBudget, Subset, TcpKeepalive, TcpPool, TrafficDefaults, TrafficPolicy, Warmup, ZoneAware,
+};
 
 /// A string that is shared, never copied.
 pub type Str = std::sync::Arc<str>;

@@ -2,7 +2,7 @@
 //! What translation needs of MeshConfig (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>) and of the
 //! control plane's settings, lowered once.
 
-use crate::{ListenerSettings, Str, Visibility};
+use crate::{ListenerSettings, Str, TrafficDefaults, Visibility};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -52,4 +52,6 @@ pub struct Mesh {
     pub default_destination_rule_export: Visibility,
     /// What listeners read.
     pub listener: ListenerSettings,
+    /// What holds for the traffic to every host.
+    pub traffic: TrafficDefaults,
 }
