@@ -1,2 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Objects to a Snapshot.
+//! From objects to a [`Snapshot`], an immutable picture of the mesh.
+//!
+//! The way of the data: a [`Compiler`] keeps every object that is in force ([`Store`]). Each changed object is lowered once to the words
+//! of `tiphys-model` and fingerprinted; [`Compiler::snapshot`] then rebuilds the tables whose inputs changed and takes over the
+//! others by pointer. A table whose content came out equal keeps its pointer too, so that readers compare pointers only.
+//! [`Scope`] answers what one namespace, or one Sidecar object, lets its proxies see of a snapshot.
+//!
+//! Nothing here does IO, tells the time or depends on the order in which objects arrived.
+
+mod compiler;
+mod endpoints;
+pub mod gateway;
+pub mod istio;
+mod lower;
+mod mesh;
+mod scope;
+pub mod security;
+mod services;
+mod settings;
+mod snapshot;
+mod store;
+mod targets;
+mod workloads;
+
+pub use compiler::Compiler;
+pub use endpoints::{Endpoints, ServiceKey};
+pub use lower::{LowerContext, Table};
+pub use mesh::lower_mesh;
+pub use scope::{EgressListener, Scope, Scopes};
+pub use services::Services;
+pub use settings::Settings;
+pub use snapshot::Snapshot;
+pub use store::Store;
+pub use targets::{ServiceTarget, service_targets};
+pub use workloads::{Workload, WorkloadPort, Workloads};

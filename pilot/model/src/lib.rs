@@ -20,6 +20,7 @@ mod proxy;
 mod proxy_config;
 mod route;
 mod service;
+mod sidecar;
 mod telemetry;
 mod traffic;
 mod traffic_policy;
@@ -40,7 +41,7 @@ pub use labels::{Labels, labels_match, name};
 pub use listener::{ListenerSettings, PathNormalization, TlsDefaults};
 pub use mesh::{Mesh, OutboundMode};
 pub use protocol::Protocol;
-pub use proxy::{InterceptionMode, ProxyNode, ProxyType};
+pub use proxy::{InterceptionMode, NodeError, NodeParts, ProxyNode, ProxyType};
 pub use proxy_config::{
     ClientCertDetails, ConnectionSettings, CustomTag, EscapedSlashes, ForwardClientCert, ProxyConfig, ProxyHeaders,
     ProxyTracing, TagValue, Topology, Underscores,
@@ -49,7 +50,8 @@ pub use route::{
     ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
     WeightedDestination,
 };
-pub use service::{Port, Registry, Resolution, Service, UNSPECIFIED, Visibility};
+pub use service::{Port, Registry, Resolution, Service, TargetPort, UNSPECIFIED, Visibility};
+pub use sidecar::{CaptureMode, EgressHost, HostNamespace, Sidecar, SidecarEgress, SidecarIngress};
 pub use telemetry::{
     AccessLog, LogFormat, LogService, LogSink, MetricOverride, Metrics, Reporting, Telemetry, Tracing, TracingProvider,
 };

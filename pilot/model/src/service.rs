@@ -81,6 +81,18 @@ impl Visibility {
     }
 }
 
+/// The port of the workloads behind a service's port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum TargetPort {
+    /// The same number.
+    #[default]
+    Same,
+    /// Another number.
+    Number(u32),
+    /// The workload's port of this name.
+    Named(Str),
+}
+
 /// A port of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Port {
@@ -90,8 +102,8 @@ pub struct Port {
     pub number: u32,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Port of the endpoints when it was given as a number and differs (ServiceEntry targetPort).
-    pub target: Option<u32>,
+    /// Port of the workloads.
+    pub target: TargetPort,
 }
 
 /// A service under one host name and, for a ServiceEntry with several addresses, one address.

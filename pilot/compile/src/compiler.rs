@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one writer: it takes changes in and makes snapshots.
+
+use crate::endpoints::{EndpointInputs, EndpointTable, touched};
+use crate::lower::Table;
+use crate::services::ServiceTable;
+use crate::workloads::WorkloadTable;
+use crate::{LowerContext, Scopes, Settings, Snapshot, Store, istio, lower_mesh};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tiphys_api::mesh::MeshConfig;
+use tiphys_api::{Key, Kind, Object, Problem};
+use tiphys_model::{Marked, Mesh, Sidecar, VirtualService};
+
+/// Takes objects in and makes snapshots of the mesh.
+pub struct Compiler {
+    settings: Settings,
+    mesh: Marked<Mesh>,
+    mesh_changed: bool,
+    store: Store,
+    services: ServiceTable,
+    workloads: WorkloadTable,
+    endpoints: EndpointTable,
+    sidecars: Table<Sidecar>,
+    virtual_services: Table<VirtualService>,
+    current: Option<Arc<Snapshot>>,
+}
+
+impl Compiler {
+    /// A compiler without objects.
+    pub fn new(config: &MeshConfig, settings: Settings) -> Self {
+        Self {
+            mesh: Marked::new(lower_mesh(config, &settings)),
+            settings,
+            mesh_changed: true,
+            store: Store::default(),
+            services: ServiceTable::default(),
+            workloads: WorkloadTable::default(),
+            endpoints: EndpointTable::default(),
+            sidecars: Table::new(Kind::Sidecar, istio::sidecar::lower),
+            virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
+            current: None,
+        }
+    }
+
+    /// Puts another mesh configuration in force.
+    pub fn set_mesh(&mut self, config: &MeshConfig) {
+        let mesh = Marked::new(lower_mesh(config, &self.settings));
+        self.mesh_changed |= mesh != self.mesh;
+        self.mesh = mesh;
+    }
+
+    /// Puts an object in force, or takes it out. Nothing is computed before the next [`Compiler::snapshot`].
+    pub fn apply(&mut self, key: Key, object: Option<Arc<Object>>) {
+        self.store.apply(key, object);
+    }
+
+    /// The objects in force.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The mesh as it is now. The same snapshot comes back when nothing that matters changed.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        let changed = self.store.take_changed();
+        let mut all = std::mem::take(&mut self.mesh_changed) || self.current.is_none();
+        if let (Some(current), false, true) = (&self.current, all, changed.is_empty()) {
+            return current.clone();
+        }
+        // Annotations of namespaces and labels of nodes are inherited by what lives in them.
+        all |= changed.iter().any(|key| matches!(key.kind, Kind::Namespace | Kind::Node));
+        let cx = LowerContext { mesh: &self.mesh };
+
+        let mut touched_services =
+            touched(&changed, &[], &self.store, self.services.current(), &self.services);
+        let mut differs = self.services.update(&self.store, &changed, &cx, all);
+        let workloads = self.workloads.update(&self.store, &changed, &cx, all);
+        differs |= !workloads.is_empty();
+        touched_services.extend(touched(&changed, &workloads, &self.store, self.services.current(), &self.services));
+        let inputs = EndpointInputs {
+            store: &self.store,
+            services: &self.services,
+            workloads: self.workloads.current(),
+            cx: &cx,
+        };
+        differs |= self.endpoints.update(&inputs, &touched_services, all);
+        differs |= self.sidecars.update(&self.store, &changed, &cx, all);
+        differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
+        differs |= all;
+
+        if let (Some(current), false) = (&self.current, differs) {
+            return current.clone();
+        }
+        let snapshot = Arc::new(Snapshot {
+            generation: self.current.as_ref().map_or(1, |current| current.generation + 1),
+            mesh: self.mesh.clone(),
+            services: self.services.current().clone(),
+            endpoints: self.endpoints.current().clone(),
+            workloads: self.workloads.current().clone(),
+            sidecars: self.sidecars.sorted().clone(),
+            virtual_services: self.virtual_services.sorted().clone(),
+            warnings: Arc::new(self.warnings()),
+            scopes: Scopes::default(),
+        });
+        self.current = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn warnings(&self) -> BTreeMap<Key, Vec<Problem>> {
+        let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
+        for (key, problem) in self.sidecars.warnings().chain(self.virtual_services.warnings()) {
+            warnings.entry(key).or_default().push(problem.clone());
+        }
+        warnings
+    }
+}

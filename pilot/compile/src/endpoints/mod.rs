@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Endpoints of every service. They change more often than anything else, so they are kept by service: a change makes again only those of
+//! the services that it touches.
+
+mod entries;
+mod slices;
+
+use crate::services::ServiceTable;
+use crate::workloads::Workloads;
+use crate::{LowerContext, Services, Store, Workload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tiphys_api::{Key, Kind, Spec};
+use tiphys_model::{Endpoint, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match};
+
+/// A service by host and namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Its host.
+    pub host: Host,
+    /// Namespace of the object that declared it.
+    pub namespace: Str,
+}
+
+impl ServiceKey {
+    /// The key of a service.
+    pub fn of(service: &Service) -> Self {
+        Self { host: service.host.clone(), namespace: service.namespace.clone() }
+    }
+}
+
+/// The endpoints of all services.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    by_service: BTreeMap<ServiceKey, Marked<ServiceEndpoints>>,
+}
+
+impl Endpoints {
+    /// The endpoints of a service.
+    pub fn of(&self, service: &Service) -> Option<&Marked<ServiceEndpoints>> {
+        self.by_service.get(&ServiceKey::of(service))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Marked<ServiceEndpoints>)> {
+        self.by_service.iter()
+    }
+}
+
+/// What endpoints are made of.
+pub(crate) struct EndpointInputs<'a> {
+    pub store: &'a Store,
+    pub services: &'a ServiceTable,
+    pub workloads: &'a Workloads,
+    pub cx: &'a LowerContext<'a>,
+}
+
+impl EndpointInputs<'_> {
+    /// Labels of an endpoint: those of its workload and where it runs, so that subsets and failover can go by both.
+    pub fn endpoint_labels(&self, workload: &Workload) -> Labels {
+        let mut labels = workload.labels.clone();
+        let mut add = |key: &str, value: &Str| {
+            if !value.is_empty() {
+                labels.insert(key.into(), value.clone());
+            }
+        };
+        add("topology.kubernetes.io/region", &workload.locality.region);
+        add("topology.kubernetes.io/zone", &workload.locality.zone);
+        add("topology.istio.io/subzone", &workload.locality.subzone);
+        add("topology.istio.io/cluster", &self.cx.mesh.cluster);
+        add("topology.istio.io/network", &workload.network);
+        add("kubernetes.io/hostname", &workload.node);
+        labels
+    }
+
+    /// An endpoint of a workload, without address, port and port name.
+    pub fn endpoint(&self, workload: &Workload) -> Endpoint {
+        let tls_mode = match workload.labels.get(tiphys_model::name::TLS_MODE) {
+            Some(mode) => mode.clone(),
+            None if !workload.pod && !workload.service_account.is_empty() => "istio".into(),
+            None => "disabled".into(),
+        };
+        Endpoint {
+            labels: self.endpoint_labels(workload),
+            locality: workload.locality.clone(),
+            weight: workload.weight,
+            identity: workload.identity.clone(),
+            network: workload.network.clone(),
+            cluster: self.cx.mesh.cluster.clone(),
+            tls_mode,
+            workload: workload.name.clone(),
+            namespace: workload.namespace.clone(),
+            hostname: workload.hostname.clone(),
+            subdomain: workload.subdomain.clone(),
+            node: workload.node.clone(),
+            ..Endpoint::default()
+        }
+    }
+
+    fn of_service(&self, service: &Service) -> ServiceEndpoints {
+        let mut endpoints = match service.registry {
+            Registry::Kubernetes => slices::of_service(self, service),
+            Registry::External => entries::of_service(self, service),
+        };
+        endpoints.sort_by(|a, b| {
+            (&a.port_name, a.service_port, &a.addresses, a.port).cmp(&(&b.port_name, b.service_port, &b.addresses, b.port))
+        });
+        ServiceEndpoints { endpoints }
+    }
+}
+
+/// The endpoints as they are now, and how they follow changes.
+#[derive(Default)]
+pub(crate) struct EndpointTable {
+    current: Arc<Endpoints>,
+}
+
+impl EndpointTable {
+    /// Makes the endpoints of the touched services again, or of all; returns whether any differ.
+    pub fn update(&mut self, inputs: &EndpointInputs<'_>, touched: &BTreeSet<ServiceKey>, all: bool) -> bool {
+        let services = inputs.services.current();
+        let mut next = if all { Endpoints::default() } else { (*self.current).clone() };
+        let mut differs = false;
+        let mut put = |key: ServiceKey, service: Option<&Marked<Service>>| {
+            let before = self.current.by_service.get(&key);
+            let after = service.map(|service| inputs.of_service(service)).filter(|found| !found.endpoints.is_empty());
+            match after.map(Marked::new) {
+                Some(after) => {
+                    differs |= before != Some(&after);
+                    // Equal content keeps its pointer.
+                    let kept = before.filter(|before| **before == after).cloned().unwrap_or(after);
+                    next.by_service.insert(key, kept);
+                }
+                None => {
+                    differs |= before.is_some();
+                    next.by_service.remove(&key);
+                }
+            }
+        };
+        if all {
+            let keys: BTreeSet<ServiceKey> = services.all.iter().map(|service| ServiceKey::of(service)).collect();
+            for key in keys {
+                let service = services.get(&key.host, &key.namespace);
+                put(key, service);
+            }
+            differs |= next.by_service.len() != self.current.by_service.len();
+        } else {
+            for key in touched {
+                put(key.clone(), services.get(&key.host, &key.namespace));
+            }
+        }
+        if differs {
+            self.current = Arc::new(next);
+        }
+        differs
+    }
+
+    pub fn current(&self) -> &Arc<Endpoints> {
+        &self.current
+    }
+}
+
+/// The services whose endpoints a set of changes can touch. `services` are those before or after the change: both are to be asked.
+pub(crate) fn touched(
+    changed: &BTreeSet<Key>,
+    workloads: &[Marked<Workload>],
+    store: &Store,
+    services: &Services,
+    table: &ServiceTable,
+) -> BTreeSet<ServiceKey> {
+    let mut touched = BTreeSet::new();
+    for key in changed {
+        match key.kind {
+            Kind::Service | Kind::ServiceEntry => {
+                touched.extend(table.of_object(key).iter().map(|service| ServiceKey::of(service)));
+            }
+            Kind::EndpointSlice => {
+                let name = store
+                    .get(key.kind, &key.namespace, &key.name)
+                    .and_then(|slice| slice.meta.labels.get(slices::SERVICE_NAME).cloned());
+                match name {
+                    Some(name) => touch_named(&key.namespace, &name, services, &mut touched),
+                    // A deleted slice no longer tells its service: those of its namespace are looked through.
+                    None => touched.extend(services.of_namespace(&key.namespace).map(|s| ServiceKey::of(s))),
+                }
+            }
+            _ => {}
+        }
+    }
+    for workload in workloads {
+        for service in services.of_namespace(&workload.namespace) {
+            let selects = !service.selector.is_empty() && labels_match(&service.selector, &workload.labels);
+            if selects || service.registry == Registry::Kubernetes && service.selector.is_empty() {
+                touched.insert(ServiceKey::of(service));
+            }
+        }
+    }
+    touched
+}
+
+fn touch_named(namespace: &str, name: &str, services: &Services, touched: &mut BTreeSet<ServiceKey>) {
+    let named = services.of_namespace(namespace).filter(|s| s.registry == Registry::Kubernetes && &*s.name == name);
+    touched.extend(named.map(|service| ServiceKey::of(service)));
+}
+
+/// The ServiceEntry that declared a service.
+fn declared_by<'a>(
+    store: &'a Store,
+    service: &Service,
+) -> Option<&'a tiphys_api::istio::networking::service_entry::ServiceEntry> {
+    match &store.get(Kind::ServiceEntry, &service.namespace, &service.object_name)?.spec {
+        Spec::ServiceEntry(entry) => Some(entry),
+        _ => None,
+    }
+}

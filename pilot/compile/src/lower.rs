@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Lowering: one object of one kind becomes a word of the model, once, when it arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::sync::Arc;
+use tiphys_api::{Key, Kind, Object, Problem};
+use tiphys_model::{Labels, Marked, Mesh, Str};
+
+use crate::Store;
+
+/// What lowering may read beside the object itself. A change of it lowers everything again.
+pub struct LowerContext<'a> {
+    /// The mesh's configuration.
+    pub mesh: &'a Mesh,
+}
+
+/// A lowered object with the key that it came from.
+pub struct Lowered<T> {
+    /// The word of the model.
+    pub value: Marked<T>,
+    /// Warnings about parts that were left out or replaced by a fail-safe form.
+    pub warnings: Vec<Problem>,
+}
+
+impl<T> Clone for Lowered<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), warnings: self.warnings.clone() }
+    }
+}
+
+/// How the objects of one kind are lowered.
+pub type LowerFn<T> = fn(&Object, &LowerContext<'_>, &mut Vec<Problem>) -> Option<T>;
+
+/// The lowered objects of one kind.
+pub struct Table<T> {
+    kind: Kind,
+    lower: LowerFn<T>,
+    entries: BTreeMap<(String, String), Lowered<T>>,
+    sorted: Arc<Vec<Marked<T>>>,
+}
+
+impl<T: Hash> Table<T> {
+    /// An empty table.
+    pub fn new(kind: Kind, lower: LowerFn<T>) -> Self {
+        Self { kind, lower, entries: BTreeMap::new(), sorted: Arc::default() }
+    }
+
+    /// Lowers what changed; `all` lowers everything again. Returns whether the content is another than before.
+    pub fn update(&mut self, store: &Store, changed: &BTreeSet<Key>, cx: &LowerContext<'_>, all: bool) -> bool {
+        let mut differs = false;
+        if all {
+            let before = std::mem::take(&mut self.entries);
+            for object in store.of_kind(self.kind) {
+                self.put(object, cx);
+            }
+            differs = before.len() != self.entries.len()
+                || before.iter().zip(&self.entries).any(|(a, b)| a.0 != b.0 || a.1.value != b.1.value);
+        } else {
+            for key in changed.iter().filter(|key| key.kind == self.kind) {
+                let name = (key.namespace.clone(), key.name.clone());
+                let before = self.entries.remove(&name).map(|entry| entry.value.fingerprint());
+                if let Some(object) = store.get(key.kind, &key.namespace, &key.name) {
+                    self.put(object, cx);
+                }
+                differs |= before != self.entries.get(&name).map(|entry| entry.value.fingerprint());
+            }
+        }
+        if differs {
+            self.sort(store);
+        }
+        differs
+    }
+
+    fn put(&mut self, object: &Object, cx: &LowerContext<'_>) {
+        let mut warnings = Vec::new();
+        if let Some(value) = (self.lower)(object, cx, &mut warnings) {
+            let name = (object.meta.namespace.clone(), object.meta.name.clone());
+            self.entries.insert(name, Lowered { value: Marked::new(value), warnings });
+        }
+    }
+
+    /// Precedence: the older object first, then by name, then by namespace.
+    fn sort(&mut self, store: &Store) {
+        let mut order: Vec<(i64, &str, &str, &Marked<T>)> = self
+            .entries
+            .iter()
+            .map(|((namespace, name), entry)| {
+                let creation = store.get(self.kind, namespace, name).map_or(0, |object| object.meta.creation);
+                (creation, name.as_str(), namespace.as_str(), &entry.value)
+            })
+            .collect();
+        order.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        self.sorted = Arc::new(order.into_iter().map(|(_, _, _, value)| value.clone()).collect());
+    }
+
+    /// The lowered objects in the order of precedence.
+    pub fn sorted(&self) -> &Arc<Vec<Marked<T>>> {
+        &self.sorted
+    }
+
+    /// The warnings of each object.
+    pub fn warnings(&self) -> impl Iterator<Item = (Key, &Problem)> {
+        self.entries.iter().flat_map(|((namespace, name), entry)| {
+            let key = Key { kind: self.kind, namespace: namespace.clone(), name: name.clone() };
+            entry.warnings.iter().map(move |problem| (key.clone(), problem))
+        })
+    }
+}
+
+/// Labels of an object as the model has them.
+pub fn labels(map: &BTreeMap<String, String>) -> Labels {
+    map.iter().map(|(key, value)| (Str::from(key.as_str()), Str::from(value.as_str()))).collect()
+}
+
+/// Strings of an object as the model has them.
+pub fn strs(list: &[String]) -> Vec<Str> {
+    list.iter().map(|item| Str::from(item.as_str())).collect()
+}

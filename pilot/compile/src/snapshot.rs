@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The picture of the mesh at one moment.
+
+use crate::{Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tiphys_api::{Key, Problem};
+use tiphys_model::{Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
+
+/// An immutable picture of the mesh. Tables that did not change since the snapshot before are the same by pointer.
+pub struct Snapshot {
+    /// Counts up with each snapshot that differs from the one before.
+    pub generation: u64,
+    /// Mesh-wide configuration.
+    pub mesh: Marked<Mesh>,
+    /// All services.
+    pub services: Arc<Services>,
+    /// Endpoints by service.
+    pub endpoints: Arc<Endpoints>,
+    /// Pods and WorkloadEntries.
+    pub workloads: Arc<Workloads>,
+    /// Sidecar objects in the order of precedence.
+    pub sidecars: Arc<Vec<Marked<Sidecar>>>,
+    /// VirtualServices, and routes of the Gateway API in their form, in the order of precedence.
+    pub virtual_services: Arc<Vec<Marked<VirtualService>>>,
+    /// What was left out of objects, or replaced by a fail-safe form.
+    pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
+    pub(crate) scopes: Scopes,
+}
+
+impl Snapshot {
+    /// What a proxy sees.
+    pub fn scope(&self, proxy: &ProxyNode) -> Arc<Scope> {
+        self.scopes.of(self, proxy)
+    }
+
+    /// The service ports that a proxy's workload serves.
+    pub fn targets(&self, proxy: &ProxyNode) -> Vec<ServiceTarget> {
+        service_targets(
+            &crate::targets::TargetInputs {
+                services: &self.services,
+                workloads: &self.workloads,
+                endpoints: &self.endpoints,
+            },
+            proxy,
+        )
+    }
+
+    /// Namespaces that have services, sorted.
+    pub fn namespaces(&self) -> Vec<Str> {
+        let mut names: Vec<Str> = self.services.all.iter().map(|service| service.namespace.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
