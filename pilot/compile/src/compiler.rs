@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{Marked, Mesh, Sidecar, VirtualService};
+use tiphys_model::{Marked, Mesh, Sidecar};
 
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
@@ -22,7 +22,6 @@ pub struct Compiler {
     workloads: WorkloadTable,
     endpoints: EndpointTable,
     sidecars: Table<Sidecar>,
-    virtual_services: Table<VirtualService>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -38,7 +37,6 @@ impl Compiler {
             workloads: WorkloadTable::default(),
             endpoints: EndpointTable::default(),
             sidecars: Table::new(Kind::Sidecar, istio::sidecar::lower),
-            virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
             current: None,
         }
     }
@@ -71,8 +69,7 @@ impl Compiler {
         all |= changed.iter().any(|key| matches!(key.kind, Kind::Namespace | Kind::Node));
         let cx = LowerContext { mesh: &self.mesh };
 
-        let mut touched_services =
-            touched(&changed, &[], &self.store, self.services.current(), &self.services);
+        let mut touched_services = touched(&changed, &[], &self.store, self.services.current(), &self.services);
         let mut differs = self.services.update(&self.store, &changed, &cx, all);
         let workloads = self.workloads.update(&self.store, &changed, &cx, all);
         differs |= !workloads.is_empty();
@@ -85,7 +82,6 @@ impl Compiler {
         };
         differs |= self.endpoints.update(&inputs, &touched_services, all);
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
-        differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
         differs |= all;
 
         if let (Some(current), false) = (&self.current, differs) {
@@ -98,7 +94,7 @@ impl Compiler {
             endpoints: self.endpoints.current().clone(),
             workloads: self.workloads.current().clone(),
             sidecars: self.sidecars.sorted().clone(),
-            virtual_services: self.virtual_services.sorted().clone(),
+            virtual_services: Marked::new(Vec::new()),
             warnings: Arc::new(self.warnings()),
             scopes: Scopes::default(),
         });
@@ -108,7 +104,7 @@ impl Compiler {
 
     fn warnings(&self) -> BTreeMap<Key, Vec<Problem>> {
         let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
-        for (key, problem) in self.sidecars.warnings().chain(self.virtual_services.warnings()) {
+        for (key, problem) in self.sidecars.warnings() {
             warnings.entry(key).or_default().push(problem.clone());
         }
         warnings

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object, Problem};
 use tiphys_model::{Labels, Marked, Mesh, Str};
 
@@ -37,13 +36,13 @@ pub struct Table<T> {
     kind: Kind,
     lower: LowerFn<T>,
     entries: BTreeMap<(String, String), Lowered<T>>,
-    sorted: Arc<Vec<Marked<T>>>,
+    sorted: Marked<Vec<Marked<T>>>,
 }
 
 impl<T: Hash> Table<T> {
     /// An empty table.
     pub fn new(kind: Kind, lower: LowerFn<T>) -> Self {
-        Self { kind, lower, entries: BTreeMap::new(), sorted: Arc::default() }
+        Self { kind, lower, entries: BTreeMap::new(), sorted: Marked::new(Vec::new()) }
     }
 
     /// Lowers what changed; `all` lowers everything again. Returns whether the content is another than before.
@@ -57,7 +56,8 @@ impl<T: Hash> Table<T> {
             differs = before.len() != self.entries.len()
                 || before.iter().zip(&self.entries).any(|(a, b)| a.0 != b.0 || a.1.value != b.1.value);
         } else {
-            for key in changed.iter().filter(|key| key.kind == self.kind) {
+            let kind = self.kind;
+            for key in changed.iter().filter(|key| key.kind == kind) {
                 let name = (key.namespace.clone(), key.name.clone());
                 let before = self.entries.remove(&name).map(|entry| entry.value.fingerprint());
                 if let Some(object) = store.get(key.kind, &key.namespace, &key.name) {
@@ -91,11 +91,11 @@ impl<T: Hash> Table<T> {
             })
             .collect();
         order.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
-        self.sorted = Arc::new(order.into_iter().map(|(_, _, _, value)| value.clone()).collect());
+        self.sorted = Marked::new(order.into_iter().map(|(_, _, _, value)| value.clone()).collect());
     }
 
     /// The lowered objects in the order of precedence.
-    pub fn sorted(&self) -> &Arc<Vec<Marked<T>>> {
+    pub fn sorted(&self) -> &Marked<Vec<Marked<T>>> {
         &self.sorted
     }
 

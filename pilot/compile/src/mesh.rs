@@ -5,7 +5,7 @@ use crate::Settings;
 use std::time::Duration;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::mesh::config::{H2UpgradePolicy, OutboundMode as ApiOutboundMode};
-use tiphys_model::{Mesh, OutboundMode, Visibility};
+use tiphys_model::{ListenerSettings, Mesh, OutboundMode, TrafficDefaults, Visibility};
 
 /// What translation needs of the mesh's configuration.
 pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
@@ -30,5 +30,7 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         default_service_export: Visibility::from_list(&config.default_service_export_to),
         default_virtual_service_export: Visibility::from_list(&config.default_virtual_service_export_to),
         default_destination_rule_export: Visibility::from_list(&config.default_destination_rule_export_to),
+        listener: ListenerSettings::default(),
+        traffic: TrafficDefaults::default(),
     }
 }

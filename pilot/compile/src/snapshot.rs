@@ -20,9 +20,9 @@ pub struct Snapshot {
     /// Pods and WorkloadEntries.
     pub workloads: Arc<Workloads>,
     /// Sidecar objects in the order of precedence.
-    pub sidecars: Arc<Vec<Marked<Sidecar>>>,
+    pub sidecars: Marked<Vec<Marked<Sidecar>>>,
     /// VirtualServices, and routes of the Gateway API in their form, in the order of precedence.
-    pub virtual_services: Arc<Vec<Marked<VirtualService>>>,
+    pub virtual_services: Marked<Vec<Marked<VirtualService>>>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
     pub(crate) scopes: Scopes,

@@ -29,7 +29,11 @@ pub struct TargetInputs<'a> {
 pub fn service_targets(inputs: &TargetInputs<'_>, proxy: &ProxyNode) -> Vec<ServiceTarget> {
     let address = proxy.address().to_string();
     let mut targets = Vec::new();
+    let answering = inputs.endpoints.of_address(&address);
     for service in inputs.services.of_namespace(&proxy.namespace) {
+        if service.selector.is_empty() && !answering.iter().any(|key| key.host == service.host) {
+            continue;
+        }
         match service.registry {
             Registry::Kubernetes => of_kubernetes(inputs, proxy, service, &address, &mut targets),
             Registry::External => of_entry(inputs, proxy, service, &address, &mut targets),

@@ -8,10 +8,12 @@ mod slices;
 use crate::services::ServiceTable;
 use crate::workloads::Workloads;
 use crate::{LowerContext, Services, Store, Workload};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 use tiphys_api::{Key, Kind, Spec};
-use tiphys_model::{Endpoint, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match};
+use tiphys_model::{
+    Endpoint, Fingerprint, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match,
+};
 
 /// A service by host and namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,12 +32,42 @@ impl ServiceKey {
 }
 
 /// The endpoints of all services.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Endpoints {
     by_service: BTreeMap<ServiceKey, Marked<ServiceEndpoints>>,
+    fingerprint: Fingerprint,
+    changed: BTreeSet<ServiceKey>,
+    by_address: OnceLock<HashMap<Str, Vec<ServiceKey>>>,
 }
 
 impl Endpoints {
+    /// Stands for all endpoints.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The services whose endpoints are others than in the table that this one took the place of.
+    pub fn changed(&self) -> &BTreeSet<ServiceKey> {
+        &self.changed
+    }
+
+    /// The services that have an endpoint of an address.
+    pub fn of_address(&self, address: &str) -> &[ServiceKey] {
+        let index = self.by_address.get_or_init(|| {
+            let mut index: HashMap<Str, Vec<ServiceKey>> = HashMap::new();
+            for (key, endpoints) in &self.by_service {
+                for address in endpoints.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
+                    let services = index.entry(address.clone()).or_default();
+                    if services.last() != Some(key) {
+                        services.push(key.clone());
+                    }
+                }
+            }
+            index
+        });
+        index.get(address).map_or(&[], Vec::as_slice)
+    }
+
     /// The endpoints of a service.
     pub fn of(&self, service: &Service) -> Option<&Marked<ServiceEndpoints>> {
         self.by_service.get(&ServiceKey::of(service))
@@ -103,7 +135,12 @@ impl EndpointInputs<'_> {
             Registry::External => entries::of_service(self, service),
         };
         endpoints.sort_by(|a, b| {
-            (&a.port_name, a.service_port, &a.addresses, a.port).cmp(&(&b.port_name, b.service_port, &b.addresses, b.port))
+            (&a.port_name, a.service_port, &a.addresses, a.port).cmp(&(
+                &b.port_name,
+                b.service_port,
+                &b.addresses,
+                b.port,
+            ))
         });
         ServiceEndpoints { endpoints }
     }
@@ -119,21 +156,28 @@ impl EndpointTable {
     /// Makes the endpoints of the touched services again, or of all; returns whether any differ.
     pub fn update(&mut self, inputs: &EndpointInputs<'_>, touched: &BTreeSet<ServiceKey>, all: bool) -> bool {
         let services = inputs.services.current();
-        let mut next = if all { Endpoints::default() } else { (*self.current).clone() };
-        let mut differs = false;
+        let mut next = match all {
+            true => Endpoints::default(),
+            false => Endpoints { by_service: self.current.by_service.clone(), ..Endpoints::default() },
+        };
+        let mut changed = BTreeSet::new();
         let mut put = |key: ServiceKey, service: Option<&Marked<Service>>| {
             let before = self.current.by_service.get(&key);
             let after = service.map(|service| inputs.of_service(service)).filter(|found| !found.endpoints.is_empty());
             match after.map(Marked::new) {
                 Some(after) => {
-                    differs |= before != Some(&after);
+                    if before != Some(&after) {
+                        changed.insert(key.clone());
+                    }
                     // Equal content keeps its pointer.
                     let kept = before.filter(|before| **before == after).cloned().unwrap_or(after);
                     next.by_service.insert(key, kept);
                 }
                 None => {
-                    differs |= before.is_some();
                     next.by_service.remove(&key);
+                    if before.is_some() {
+                        changed.insert(key);
+                    }
                 }
             }
         };
@@ -143,13 +187,17 @@ impl EndpointTable {
                 let service = services.get(&key.host, &key.namespace);
                 put(key, service);
             }
-            differs |= next.by_service.len() != self.current.by_service.len();
+            let gone = self.current.by_service.keys().filter(|key| !next.by_service.contains_key(*key));
+            changed.extend(gone.cloned());
         } else {
             for key in touched {
                 put(key.clone(), services.get(&key.host, &key.namespace));
             }
         }
+        let differs = !changed.is_empty();
         if differs {
+            next.fingerprint = Fingerprint::of(&next.by_service);
+            next.changed = changed;
             self.current = Arc::new(next);
         }
         differs

@@ -39,7 +39,11 @@ pub(super) struct HostSet {
 impl HostSet {
     /// `*/*`, as proxies of a namespace see it.
     pub fn everything(own: &str) -> Self {
-        Self { own: own.into(), named: BTreeMap::new(), any: Some(Hosts { wildcards: vec![Host::new("*")], ..Hosts::default() }) }
+        Self {
+            own: own.into(),
+            named: BTreeMap::new(),
+            any: Some(Hosts { wildcards: vec![Host::new("*")], ..Hosts::default() }),
+        }
     }
 
     /// The hosts of a Sidecar's egress listener, as proxies of a namespace see it.
@@ -90,7 +94,8 @@ impl HostSet {
                 .or_insert(candidate);
             imported.push(service);
         }
-        imported.retain(|service| owner.get(&service.host).is_some_and(|(namespace, _)| *namespace == service.namespace));
+        imported
+            .retain(|service| owner.get(&service.host).is_some_and(|(namespace, _)| *namespace == service.namespace));
         imported
     }
 

@@ -8,7 +8,7 @@ use crate::{LowerContext, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object};
-use tiphys_model::{Host, Marked, Mesh, Registry, Service, Str};
+use tiphys_model::{Fingerprint, Host, Marked, Mesh, Registry, Service, Str};
 
 /// The services of the mesh, the oldest first.
 #[derive(Debug, Default)]
@@ -17,12 +17,18 @@ pub struct Services {
     pub all: Vec<Marked<Service>>,
     by_host: HashMap<Host, BTreeMap<Str, usize>>,
     by_namespace: HashMap<Str, Vec<usize>>,
+    fingerprint: Fingerprint,
 }
 
 impl Services {
+    /// Stands for all services.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     fn build(mut all: Vec<Marked<Service>>) -> Self {
         all.sort_by(|a, b| (a.creation, &a.name, &a.namespace).cmp(&(b.creation, &b.name, &b.namespace)));
-        let mut services = Self { all, ..Self::default() };
+        let mut services = Self { fingerprint: Fingerprint::of(&all), all, ..Self::default() };
         for (index, service) in services.all.iter().enumerate() {
             services.by_namespace.entry(service.namespace.clone()).or_default().push(index);
             let namespaces = services.by_host.entry(service.host.clone()).or_default();
