@@ -3,4 +3,11 @@
 //! to connect, and a mesh in a folder of its own: control plane, agents with their Envoys, applications.
 
 pub mod client;
+pub mod credentials;
 pub mod echo;
+pub mod folder;
+pub mod mesh;
+pub mod net;
+pub mod plan;
+pub mod process;
+pub mod programs;
