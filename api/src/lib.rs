@@ -5,13 +5,11 @@
 //! [`Spec`], or as errors that say where and why. [`json::to_value`] writes it back.
 
 pub mod gateway;
-#[allow(missing_docs)]
 pub mod istio;
 pub mod json;
 pub mod k8s;
 mod kind;
 mod locate;
-#[allow(missing_docs)]
 pub mod mesh;
 pub mod names;
 mod object;

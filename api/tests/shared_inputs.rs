@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tiphys_api::mesh::{MeshConfig, MeshNetworks};
 use tiphys_api::{ParseError, parse_yaml};
 
 fn shared() -> Option<PathBuf> {
@@ -45,4 +46,23 @@ fn parity_inputs_are_read() {
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert!(objects > 1000, "only {objects} objects");
+}
+
+#[test]
+fn parity_settings_are_read() {
+    let Some(shared) = shared() else { return };
+    for group in fs::read_dir(shared.join("parity")).unwrap() {
+        let Ok(cases) = fs::read_dir(group.unwrap().path()) else { continue };
+        for case in cases {
+            let case = case.unwrap().path();
+            if let Ok(text) = fs::read_to_string(case.join("meshconfig.yaml")) {
+                let (_, warnings) = MeshConfig::default().merge_yaml(&text).unwrap();
+                assert!(warnings.is_empty(), "{}: {warnings:?}", case.display());
+            }
+            if let Ok(text) = fs::read_to_string(case.join("meshnetworks.yaml")) {
+                let (_, warnings) = MeshNetworks::from_yaml(&text).unwrap();
+                assert!(warnings.is_empty(), "{}: {warnings:?}", case.display());
+            }
+        }
+    }
 }

@@ -327,7 +327,7 @@ struct Fields<'a> {
 }
 
 /// The camelCase spelling of a proto field name.
-fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     let mut result = String::with_capacity(name.len());
     let mut upper = false;
     for c in name.chars() {

@@ -8,6 +8,7 @@
 mod de;
 mod ser;
 
+pub(crate) use de::camel_case;
 pub use de::{Dialect, ReadError, from_value};
 pub use ser::to_value;
 
