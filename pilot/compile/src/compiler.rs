@@ -5,7 +5,7 @@ use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::lower::Table;
 use crate::services::ServiceTable;
 use crate::workloads::WorkloadTable;
-use crate::{LowerContext, Scopes, Settings, Snapshot, Store, istio, lower_mesh};
+use crate::{LowerContext, Settings, Snapshot, Store, istio, lower_mesh};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
@@ -87,7 +87,7 @@ impl Compiler {
         if let (Some(current), false) = (&self.current, differs) {
             return current.clone();
         }
-        let snapshot = Arc::new(Snapshot {
+        let mut snapshot = Snapshot {
             generation: self.current.as_ref().map_or(1, |current| current.generation + 1),
             mesh: self.mesh.clone(),
             services: self.services.current().clone(),
@@ -96,8 +96,12 @@ impl Compiler {
             sidecars: self.sidecars.sorted().clone(),
             virtual_services: Marked::new(Vec::new()),
             warnings: Arc::new(self.warnings()),
-            scopes: Scopes::default(),
-        });
+            scopes: Arc::default(),
+        };
+        if let Some(current) = self.current.as_ref().filter(|current| same_scopes(current, &snapshot)) {
+            snapshot.scopes = current.scopes.clone();
+        }
+        let snapshot = Arc::new(snapshot);
         self.current = Some(snapshot.clone());
         snapshot
     }
@@ -109,4 +113,12 @@ impl Compiler {
         }
         warnings
     }
+}
+
+/// Whether proxies see the same in two snapshots, endpoints and policies aside.
+fn same_scopes(a: &Snapshot, b: &Snapshot) -> bool {
+    a.mesh == b.mesh
+        && a.services.fingerprint() == b.services.fingerprint()
+        && a.sidecars == b.sidecars
+        && a.virtual_services == b.virtual_services
 }

@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub virtual_services: Marked<Vec<Marked<VirtualService>>>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
-    pub(crate) scopes: Scopes,
+    pub(crate) scopes: Arc<Scopes>,
 }
 
 impl Snapshot {

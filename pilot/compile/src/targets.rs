@@ -28,12 +28,14 @@ pub struct TargetInputs<'a> {
 /// The service ports that a proxy's workload serves, in the order of the services.
 pub fn service_targets(inputs: &TargetInputs<'_>, proxy: &ProxyNode) -> Vec<ServiceTarget> {
     let address = proxy.address().to_string();
+    let mut services: Vec<&Marked<Service>> = inputs.services.selecting(&proxy.namespace).collect();
+    for key in inputs.endpoints.of_address(&address).iter().filter(|key| key.namespace == proxy.namespace) {
+        let listed = inputs.services.get(&key.host, &key.namespace).filter(|service| service.selector.is_empty());
+        services.extend(listed);
+    }
+    services.sort_by(|a, b| (a.creation, &a.name, &a.namespace).cmp(&(b.creation, &b.name, &b.namespace)));
     let mut targets = Vec::new();
-    let answering = inputs.endpoints.of_address(&address);
-    for service in inputs.services.of_namespace(&proxy.namespace) {
-        if service.selector.is_empty() && !answering.iter().any(|key| key.host == service.host) {
-            continue;
-        }
+    for service in services {
         match service.registry {
             Registry::Kubernetes => of_kubernetes(inputs, proxy, service, &address, &mut targets),
             Registry::External => of_entry(inputs, proxy, service, &address, &mut targets),

@@ -1,2 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which proxy sees what.
+//! Which proxy sees what of a snapshot, and as which bytes.
+//!
+//! The way of the data: [`Views`] holds the latest snapshot. Proxies that no translation could tell apart are of one class and share a
+//! view: one table of encoded resources for each type. A [`Generator`] makes the table of a type from a [`Context`]; it is asked again only
+//! when the fingerprint of what it reads changed, and it asks the [`Memo`] for each resource, so that a resource whose input did not
+//! change is never made twice, by whatever view it is wanted.
+
+mod class;
+mod client;
+mod context;
+mod generator;
+mod memo;
+mod node;
+mod render;
+mod tables;
+mod views;
+
+pub use client::{ClientInfo, SentState};
+pub use context::Context;
+pub use generator::{Generator, PatchFn};
+pub use memo::Memo;
+pub use node::proxy_of;
+pub use render::render;
+pub use views::{Client, Observer, Pushed, Views};
+
+/// How each type of resources is made, in the order of sending.
+pub fn generators() -> Vec<Generator> {
+    Vec::new()
+}

@@ -37,6 +37,7 @@ pub struct Endpoints {
     by_service: BTreeMap<ServiceKey, Marked<ServiceEndpoints>>,
     fingerprint: Fingerprint,
     changed: BTreeSet<ServiceKey>,
+    previous: Fingerprint,
     by_address: OnceLock<HashMap<Str, Vec<ServiceKey>>>,
 }
 
@@ -49,6 +50,11 @@ impl Endpoints {
     /// The services whose endpoints are others than in the table that this one took the place of.
     pub fn changed(&self) -> &BTreeSet<ServiceKey> {
         &self.changed
+    }
+
+    /// The fingerprint of the table that this one took the place of.
+    pub fn previous(&self) -> Fingerprint {
+        self.previous
     }
 
     /// The services that have an endpoint of an address.
@@ -197,6 +203,7 @@ impl EndpointTable {
         let differs = !changed.is_empty();
         if differs {
             next.fingerprint = Fingerprint::of(&next.by_service);
+            next.previous = self.current.fingerprint;
             next.changed = changed;
             self.current = Arc::new(next);
         }

@@ -17,6 +17,7 @@ pub struct Services {
     pub all: Vec<Marked<Service>>,
     by_host: HashMap<Host, BTreeMap<Str, usize>>,
     by_namespace: HashMap<Str, Vec<usize>>,
+    selecting: HashMap<Str, Vec<usize>>,
     fingerprint: Fingerprint,
 }
 
@@ -31,6 +32,9 @@ impl Services {
         let mut services = Self { fingerprint: Fingerprint::of(&all), all, ..Self::default() };
         for (index, service) in services.all.iter().enumerate() {
             services.by_namespace.entry(service.namespace.clone()).or_default().push(index);
+            if !service.selector.is_empty() {
+                services.selecting.entry(service.namespace.clone()).or_default().push(index);
+            }
             let namespaces = services.by_host.entry(service.host.clone()).or_default();
             // The oldest wins, but a Kubernetes Service wins over a ServiceEntry: nobody can squat on its name.
             let taken = namespaces.get(&service.namespace).map(|i| services.all[*i].registry);
@@ -54,6 +58,11 @@ impl Services {
     /// The services that a namespace declared.
     pub fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Marked<Service>> {
         self.by_namespace.get(namespace).into_iter().flatten().map(|index| &self.all[*index])
+    }
+
+    /// The services of a namespace that select their workloads by labels.
+    pub fn selecting(&self, namespace: &str) -> impl Iterator<Item = &Marked<Service>> {
+        self.selecting.get(namespace).into_iter().flatten().map(|index| &self.all[*index])
     }
 
     /// The services that a namespace sees: first those that are exported to it by name, then the public ones.

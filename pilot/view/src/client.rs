@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connected proxy: who it is, what its view is, what it was sent and what it took.
+
+use crate::class::Class;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use tiphys_compile::{Services, Workloads};
+use tiphys_model::{Fingerprint, ProxyNode};
+use tiphys_xds::{Peer, ResourceType, StreamEvent};
+
+/// What was sent of one type, and what became of it.
+#[derive(Clone, Debug, Default)]
+pub struct SentState {
+    /// Nonce of the last response.
+    pub sent_nonce: String,
+    /// Version of all that the proxy was sent.
+    pub sent_version: String,
+    /// Nonce of the last response that it took.
+    pub acked_nonce: String,
+    /// Version that it took.
+    pub acked_version: String,
+    /// When it was last sent something.
+    pub sent_at: Option<SystemTime>,
+    /// When it last took something.
+    pub acked_at: Option<SystemTime>,
+    /// Why it refused the last response, if it did.
+    pub error: Option<String>,
+    /// Whether it wants everything, and how many names it asks for.
+    pub subscription: (bool, usize),
+}
+
+/// One connected proxy, for metrics and debug pages.
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// Number of the connection.
+    pub connection: u64,
+    /// The proxy.
+    pub node: ProxyNode,
+    /// Its address.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Identities that the connection proved.
+    pub identities: Vec<Arc<str>>,
+    /// When it connected.
+    pub connected_at: SystemTime,
+    /// State by type.
+    pub types: BTreeMap<ResourceType, SentState>,
+    /// Generation of the last snapshot of which it took everything.
+    pub synced: u64,
+}
+
+/// What a client's class was derived from: as long as it is the same, so is the class.
+pub(crate) struct Resolved {
+    pub services: Arc<Services>,
+    pub workloads: Arc<Workloads>,
+    pub endpoints: Fingerprint,
+    pub scope: Fingerprint,
+    pub class: Arc<Class>,
+}
+
+/// The state of one connection.
+pub(crate) struct ClientState {
+    pub connection: u64,
+    pub node: ProxyNode,
+    pub peer: Peer,
+    pub connected_at: SystemTime,
+    pub resolved: Mutex<Option<Resolved>>,
+    progress: Mutex<(BTreeMap<ResourceType, SentState>, u64)>,
+}
+
+impl ClientState {
+    pub fn new(connection: u64, node: ProxyNode, peer: Peer) -> Self {
+        let connected_at = SystemTime::now();
+        Self { connection, node, peer, connected_at, resolved: Mutex::default(), progress: Mutex::default() }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, (BTreeMap<ResourceType, SentState>, u64)> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what happened on the stream.
+    pub fn note(&self, event: &StreamEvent<'_>) {
+        let mut progress = self.progress();
+        match *event {
+            StreamEvent::Subscribed { ty, wildcard, names } => {
+                progress.0.entry(ty).or_default().subscription = (wildcard, names);
+            }
+            StreamEvent::Sent { ty, nonce, version, .. } => {
+                let state = progress.0.entry(ty).or_default();
+                state.sent_nonce = nonce.into();
+                state.sent_version = version.into();
+                state.sent_at = Some(SystemTime::now());
+            }
+            StreamEvent::Acked { ty, nonce, version } => {
+                let state = progress.0.entry(ty).or_default();
+                state.acked_nonce = nonce.into();
+                state.acked_version = version.into();
+                state.acked_at = Some(SystemTime::now());
+                state.error = None;
+            }
+            StreamEvent::Nacked { ty, error, .. } => {
+                progress.0.entry(ty).or_default().error = Some(error.into());
+            }
+            StreamEvent::Synced { generation } => progress.1 = generation,
+            StreamEvent::Stale { .. } | StreamEvent::Refused { .. } => {}
+        }
+    }
+
+    pub fn info(&self) -> ClientInfo {
+        let progress = self.progress();
+        ClientInfo {
+            connection: self.connection,
+            node: self.node.clone(),
+            address: self.peer.address,
+            tls: self.peer.tls,
+            identities: self.peer.identities.clone(),
+            connected_at: self.connected_at,
+            types: progress.0.clone(),
+            synced: progress.1,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one proxy would get, without a connection.
+
+use crate::class::Class;
+use crate::{Context, Generator, Memo};
+use std::collections::BTreeMap;
+use tiphys_compile::Snapshot;
+use tiphys_model::ProxyNode;
+use tiphys_xds::{Entry, ResourceType, Table};
+
+/// All resources of a proxy by type, sorted by name.
+pub fn render(
+    snapshot: &Snapshot,
+    generators: &[Generator],
+    node: &ProxyNode,
+    memo: &Memo,
+) -> BTreeMap<ResourceType, Vec<Entry>> {
+    let scope = snapshot.scope(node);
+    let (_, class) = Class::of(snapshot, &scope, node);
+    let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo };
+    let table = |generator: &Generator| Table::from_entries((generator.build)(&cx)).iter().cloned().collect();
+    generators.iter().map(|generator| (generator.ty, table(generator))).collect()
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The views of all connected proxies, behind the discovery service.
+
+use crate::class::Class;
+use crate::client::{ClientInfo, ClientState, Resolved};
+use crate::node::authorize;
+use crate::tables::Tables;
+use crate::{Context, Generator, Memo, proxy_of};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tiphys_compile::Snapshot;
+use tiphys_model::{Fingerprint, ProxyNode};
+use tiphys_proto::envoy::config::core::v3::Node;
+use tiphys_xds::{ClientView, ConfigSource, Entry, Peer, ResourceType, StreamEvent};
+use tokio::sync::watch;
+use tonic::Status;
+
+/// Is told of what happens, for metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// A proxy connected.
+    fn connected(&self, node: &ProxyNode) {
+        let _ = node;
+    }
+
+    /// A proxy is gone.
+    fn disconnected(&self, node: &ProxyNode) {
+        let _ = node;
+    }
+
+    /// Something happened on a proxy's stream.
+    fn stream(&self, node: &ProxyNode, event: &StreamEvent<'_>) {
+        let _ = (node, event);
+    }
+}
+
+impl Observer for () {}
+
+/// What a push did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Proxies that are connected.
+    pub connected: usize,
+    /// Of these, those whose view changed.
+    pub changed: usize,
+}
+
+/// The views of all connected proxies.
+pub struct Views {
+    generators: Vec<Generator>,
+    observer: Box<dyn Observer>,
+    snapshot: RwLock<Option<Arc<Snapshot>>>,
+    generation: watch::Sender<u64>,
+    memo: Memo,
+    tables: Tables,
+    classes: Mutex<HashMap<Fingerprint, Arc<Class>>>,
+    clients: Mutex<BTreeMap<u64, Arc<ClientState>>>,
+    connections: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Views {
+    /// Views without a snapshot: proxies are asked to come back later until the first one is there.
+    pub fn new(generators: Vec<Generator>, observer: impl Observer) -> Self {
+        Self {
+            generators,
+            observer: Box::new(observer),
+            snapshot: RwLock::default(),
+            generation: watch::Sender::new(0),
+            memo: Memo::default(),
+            tables: Tables::default(),
+            classes: Mutex::default(),
+            clients: Mutex::default(),
+            connections: AtomicU64::new(0),
+        }
+    }
+
+    /// The snapshot that is served.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connected proxies in the order in which they came.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        lock(&self.clients).values().map(|client| client.info()).collect()
+    }
+
+    /// The view of one connection, for debug pages.
+    pub fn view_of(&self, connection: u64) -> Option<Arc<ClientView>> {
+        let client = lock(&self.clients).get(&connection)?.clone();
+        let snapshot = self.snapshot()?;
+        Some(self.client_view(&client, &snapshot))
+    }
+
+    /// Serves a snapshot: makes the views of all connected classes, then wakes the streams.
+    pub fn advance(&self, snapshot: Arc<Snapshot>) -> Pushed {
+        let clients: Vec<Arc<ClientState>> = lock(&self.clients).values().cloned().collect();
+        let known = |client: &Arc<ClientState>| lock(&client.resolved).as_ref()?.class.known();
+        let before: Vec<Option<Arc<ClientView>>> = clients.iter().map(known).collect();
+        let mut changed = 0;
+        for (client, before) in clients.iter().zip(before) {
+            let after = self.client_view(client, &snapshot);
+            changed += usize::from(before.is_none_or(|before| !Arc::ptr_eq(&before, &after)));
+        }
+        let generation = snapshot.generation;
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        self.generation.send_replace(generation);
+        // Only the registry holds a class without members.
+        lock(&self.classes).retain(|_, class| Arc::strong_count(class) > 1);
+        self.tables.sweep(generation);
+        self.memo.sweep();
+        Pushed { connected: clients.len(), changed }
+    }
+
+    fn client_view(&self, client: &ClientState, snapshot: &Snapshot) -> Arc<ClientView> {
+        let class = self.class_of(client, snapshot);
+        class.view(snapshot.generation, |before| self.make_view(snapshot, &class, before))
+    }
+
+    fn make_view(&self, snapshot: &Snapshot, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
+        let scope = snapshot.scope(&class.node);
+        let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo: &self.memo };
+        let mut view = ClientView::new(snapshot.generation);
+        let mut same = true;
+        for generator in &self.generators {
+            let table = self.tables.get(generator, &cx);
+            same &= before.and_then(|view| view.table(generator.ty)).is_some_and(|known| known.same(&table));
+            view = view.with(generator.ty, table);
+        }
+        match before.filter(|_| same) {
+            Some(before) => before.clone(),
+            None => Arc::new(view),
+        }
+    }
+
+    fn class_of(&self, client: &ClientState, snapshot: &Snapshot) -> Arc<Class> {
+        let scope = snapshot.scope(&client.node);
+        let mut resolved = lock(&client.resolved);
+        if let Some(known) = &mut *resolved
+            && Arc::ptr_eq(&known.services, &snapshot.services)
+            && Arc::ptr_eq(&known.workloads, &snapshot.workloads)
+            && known.scope == scope.fingerprint()
+            && known.endpoints == own_endpoints(client, snapshot)
+        {
+            return known.class.clone();
+        }
+        let (fingerprint, class) = Class::of(snapshot, &scope, &client.node);
+        let class = lock(&self.classes).entry(fingerprint).or_insert_with(|| Arc::new(class)).clone();
+        *resolved = Some(Resolved {
+            services: snapshot.services.clone(),
+            workloads: snapshot.workloads.clone(),
+            endpoints: own_endpoints(client, snapshot),
+            scope: scope.fingerprint(),
+            class: class.clone(),
+        });
+        class
+    }
+}
+
+/// Stands for the services that list the proxy's address among their endpoints.
+fn own_endpoints(client: &ClientState, snapshot: &Snapshot) -> Fingerprint {
+    Fingerprint::of(snapshot.endpoints.of_address(&client.node.address().to_string()))
+}
+
+/// One connection.
+pub struct Client(Arc<ClientState>);
+
+impl ConfigSource for Views {
+    type Client = Client;
+
+    fn connect(&self, node: &Node, peer: &Peer) -> Result<Self::Client, Status> {
+        if self.snapshot().is_none() {
+            return Err(Status::unavailable("the first picture of the mesh is not complete yet: try again"));
+        }
+        let node = proxy_of(node).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        authorize(&node, peer).map_err(Status::permission_denied)?;
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(ClientState::new(connection, node, peer.clone()));
+        lock(&self.clients).insert(connection, client.clone());
+        self.observer.connected(&client.node);
+        Ok(Client(client))
+    }
+
+    fn view(&self, client: &Self::Client) -> Arc<ClientView> {
+        match self.snapshot() {
+            Some(snapshot) => self.client_view(&client.0, &snapshot),
+            None => Arc::new(ClientView::new(0)),
+        }
+    }
+
+    fn updates(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn resource(&self, _: &Self::Client, _: ResourceType, _: &str) -> Option<Entry> {
+        None
+    }
+
+    fn observe(&self, client: &Self::Client, event: StreamEvent<'_>) {
+        client.0.note(&event);
+        self.observer.stream(&client.0.node, &event);
+    }
+
+    fn disconnect(&self, client: Self::Client) {
+        lock(&self.clients).remove(&client.0.connection);
+        self.observer.disconnected(&client.0.node);
+    }
+}
