@@ -3,5 +3,6 @@
 pub mod address;
 pub mod cli;
 pub mod log;
+pub mod metrics;
 pub mod settings;
 pub mod version;

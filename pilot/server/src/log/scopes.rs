@@ -37,7 +37,7 @@ pub const SCOPES: &[(&str, &str, &[&str])] = &[
     ("rootcertrotator", "Rotation of the root", &["rootcertrotator"]),
     ("sds", "Secrets given to proxies", &["sds"]),
     ("security", "TLS of the server", &["security"]),
-    ("serverca", "Requests to the certificate service", &["serverca"]),
+    ("serverca", "Requests to the certificate service", &["serverca", "audit"]),
     ("serviceentry", "ServiceEntry and WorkloadEntry", &["serviceentry"]),
     ("spiffe", "SPIFFE identities", &["spiffe"]),
     ("status", "Status of objects", &["status"]),
