@@ -5,9 +5,16 @@
 pub mod client;
 pub mod credentials;
 pub mod echo;
+pub mod eventually;
 pub mod folder;
+pub mod load;
 pub mod mesh;
 pub mod net;
 pub mod plan;
 pub mod process;
 pub mod programs;
+pub mod validate;
+
+pub use eventually::eventually;
+pub use load::Load;
+pub use mesh::Mesh;

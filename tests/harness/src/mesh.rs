@@ -8,9 +8,9 @@
 use crate::client::{self, Request, Response};
 use crate::folder::RunFolder;
 use crate::net::{ControlPlanePorts, Net, ProxyPorts, check_free};
-use crate::plan::{Identity, Role, Workload};
+use crate::plan::{self, Identity, Role, Workload};
 use crate::process::Process;
-use crate::programs::Programs;
+use crate::programs::{self, Programs};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,6 +61,16 @@ impl Mesh {
         }
         mesh.wait_for_proxies().await?;
         Ok(mesh)
+    }
+
+    /// Starts the mesh of `samples/bookinfo` with only the workloads whose names begin so, on a network of its own.
+    ///
+    /// # Errors
+    /// As [`Mesh::start`].
+    pub async fn bookinfo(only: &[&str]) -> Result<Mesh> {
+        let mut workloads = plan::bookinfo();
+        workloads.retain(|workload| only.iter().any(|name| workload.name.starts_with(name)));
+        Mesh::start(&programs::sample("bookinfo"), workloads, Net::free()?).await
     }
 
     /// Where the control plane listens.
@@ -129,6 +139,50 @@ impl Mesh {
     pub fn workload(&self, name: &str) -> &Workload {
         let by_name = |w: &&Workload| w.name == name || w.name.strip_prefix(name).is_some_and(|v| v.starts_with('-'));
         self.workloads.iter().find(by_name).unwrap_or_else(|| panic!("the plan has no workload {name}"))
+    }
+
+    /// The text that the control plane's monitoring port answers on `path`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn monitoring(&self, path: &str) -> Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.net.control_plane().monitoring));
+        Ok(client::send(&Request::get(address, "localhost", path)).await?.body)
+    }
+
+    /// The sum of a metric of the control plane over the series that carry all of `labels` (`type="lds"`).
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let text = self.monitoring("/metrics").await?;
+        Ok(series(&text, name, labels).sum())
+    }
+
+    /// The text that the administration of a workload's Envoy answers on `path`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    ///
+    /// # Panics
+    /// When the plan has no such workload.
+    pub async fn envoy(&self, workload: &str, path: &str) -> Result<String> {
+        let port = self.net.proxy(self.workload(workload).host).admin;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(client::send(&Request::get(address, "localhost", path)).await?.body)
+    }
+
+    /// The counters and gauges of a workload's Envoy whose names match `filter`, a regular expression.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    ///
+    /// # Panics
+    /// When the plan has no such workload.
+    pub async fn envoy_stats(&self, workload: &str, filter: &str) -> Result<BTreeMap<String, u64>> {
+        let text = self.envoy(workload, &format!("/stats?filter={filter}")).await?;
+        let lines = text.lines().filter_map(|line| line.split_once(": "));
+        Ok(lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
     /// Ends the control plane at once, as a crash would.
@@ -322,7 +376,7 @@ impl Mesh {
         all
     }
 
-    /// Stops everything that was started, in good order: proxies first.
+    /// Stops everything that was started, all at once; each part gets time to say goodbye.
     pub async fn stop(mut self) {
         let mut stopping = tokio::task::JoinSet::new();
         for (_, process) in std::mem::take(&mut self.processes) {
@@ -330,6 +384,15 @@ impl Mesh {
         }
         stopping.join_all().await;
     }
+}
+
+/// The values of the series of `name` in `text` (the Prometheus format) that carry all of `labels`.
+fn series<'a>(text: &'a str, name: &'a str, labels: &'a [&str]) -> impl Iterator<Item = f64> + 'a {
+    text.lines().filter_map(move |line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        (found == name && labels.iter().all(|label| rest.contains(label))).then(|| value.parse().ok())?
+    })
 }
 
 /// Name of the process of a workload's application.
