@@ -116,7 +116,7 @@ mod tests {
                 memo.get(&(round, i), |pair| pair.1);
             }
             memo.sweep();
-            assert_eq!(memo.get(&0_u64, |_| 7), 0);
+            assert_eq!(memo.get(&0_u64, |_| 7_u64), 0);
         }
         assert!(memo.len() < 4 * SLACK);
     }
