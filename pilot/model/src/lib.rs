@@ -15,6 +15,7 @@ mod http_route;
 mod labels;
 mod listener;
 mod mesh;
+mod mutual_tls;
 mod protocol;
 mod proxy;
 mod proxy_config;
@@ -40,6 +41,7 @@ pub use http_route::{
 pub use labels::{Labels, labels_match, name};
 pub use listener::{ListenerSettings, PathNormalization, TlsDefaults};
 pub use mesh::{Mesh, OutboundMode};
+pub use mutual_tls::MutualTls;
 pub use protocol::Protocol;
 pub use proxy::{InterceptionMode, NodeError, NodeParts, ProxyNode, ProxyType};
 pub use proxy_config::{

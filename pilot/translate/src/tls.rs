@@ -183,7 +183,8 @@ fn set_credentials(common: &mut CommonTlsContext, tls: &ServerTls, validated: bo
     common.tls_certificate_sds_secret_configs = tls.credentials.iter().map(|name| secret(name)).collect();
     if !validated {
         if !tls.subject_alt_names.is_empty() {
-    X.validation_context_type = Some(ValidationContextType::ValidationContext(context));
+            let context = validation(exact(&tls.subject_alt_names));
+            common.validation_context_type = Some(ValidationContextType::ValidationContext(context));
         }
         return;
     }

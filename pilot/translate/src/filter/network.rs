@@ -50,9 +50,7 @@ pub fn build(stack: &NetworkStack<'_>) -> Vec<Filter> {
 }
 
 fn metrics(environment: &Environment, class: Class) -> Vec<Filter> {
-    let metrics = &environment.reporting(class).metrics;
-    environment
-        .istio_filters
-        .then(|| metrics.iter().map(|metrics| stats::tcp(class, metrics)).collect())
-        .unwrap_or_default()
+    let metrics: &[tiphys_model::Metrics] =
+        if environment.istio_filters { &environment.reporting(class).metrics } else { &[] };
+    metrics.iter().map(|metrics| stats::tcp(class, metrics)).collect()
 }

@@ -8,8 +8,13 @@
 mod address;
 pub mod chain;
 mod environment;
+pub mod inbound;
+pub mod inbound_plan;
 pub mod outbound;
 pub mod virtual_outbound;
 
 pub use chain::{Body, Chain, ChainMatch, HttpBody, RouteSource, TcpBody};
 pub use environment::{Class, Environment, Families};
+
+#[cfg(test)]
+pub(crate) mod tests;
