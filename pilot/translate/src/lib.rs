@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Inputs to Envoy resources.
+//! Inputs to Envoy resources: hermetic functions, each from an input struct, which is its memo key, to one message. What is not in the
+//! input cannot be read.
 
 pub mod filter;
 pub mod listener;
+pub mod route;
 mod sds;
 pub mod tls;
