@@ -59,8 +59,8 @@ pub use telemetry::{
 };
 pub use traffic::{
     Algorithm, ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, DestinationRule, Distribute, H2Upgrade,
-    HashCookie, HashKey, HashRing, HttpPool, LoadBalancer, LocalityBalancing, OutlierDetection, PortPolicy,
-    RetryBudget, Subset, TcpKeepalive, TcpPool, TrafficDefaults, TrafficPolicy, Warmup, ZoneAware,
+    HashCookie, HashKey, HashRing, HttpPool, ListUnready, LoadBalancer, LocalityBalancing, OutlierDetection,
+    PortPolicy, RetryBudget, Subset, TcpKeepalive, TcpPool, TrafficDefaults, TrafficPolicy, Warmup, ZoneAware,
 };
 
 /// A string that is shared, never copied.

@@ -146,6 +146,11 @@ pub struct HashCookie {
 /// How hashes are laid on endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum HashRing {
+    /// Nothing was said: a Ketama ring of at least so many entries; 0 = 1024.
+    Unspecified {
+        /// Least number of entries.
+        minimum_size: u64,
+    },
     /// Ketama ring of at least so many entries; 0 = Envoy's default.
     Ring {
         /// Least number of entries.
@@ -343,8 +348,20 @@ pub struct RetryBudget {
     pub interval: Option<Duration>,
 }
 
-/// What MeshConfig says about traffic to every host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+/// Whether endpoints that are not ready are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum ListUnready {
+    /// Where proxies are told never to use them (no panic threshold).
+    #[default]
+    WhereUnused,
+    /// Always (PILOT_SEND_UNHEALTHY_ENDPOINTS).
+    Always,
+    /// Only for services with a traffic distribution, which needs to know them (PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS=false).
+    Never,
+}
+
+/// What MeshConfig and the control plane's settings say about traffic to every host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct TrafficDefaults {
     /// Keepalive probes.
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -366,4 +383,42 @@ pub struct TrafficDefaults {
     pub tls_curves: Vec<Str>,
     /// Ciphers of TLS outside of mutual TLS of the mesh.
     pub tls_ciphers: Vec<Str>,
+    /// Applications are dialled at the loopback address instead of the address that the client dialled (inboundTrafficPolicy).
+    pub inbound_loopback: bool,
+    /// Listing of endpoints that are not ready.
+    pub list_unready: ListUnready,
+    /// Greatest addition to the time between DNS lookups (PILOT_DNS_JITTER_DURATION).
+    pub dns_jitter: Duration,
+    /// Queries on one UDP socket of the DNS resolver (PILOT_DNS_CARES_UDP_MAX_QUERIES).
+    pub dns_max_queries: u32,
+    /// Endpoints and proxies are taken to have addresses of both families (ISTIO_DUAL_STACK).
+    pub dual_stack: bool,
+    /// Headless services get endpoints from the control plane (PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES).
+    pub headless_endpoints: bool,
+    /// Clusters always weigh localities (ENABLE_LOCALITY_WEIGHTED_LB_CONFIG).
+    pub always_weigh_localities: bool,
+}
+
+impl Default for TrafficDefaults {
+    fn default() -> Self {
+        Self {
+            tcp_keepalive: None,
+            dns_refresh_rate: Duration::from_mins(1),
+            locality: Some(LocalityBalancing::default()),
+            zone_aware: None,
+            inbound_stat_name: Str::default(),
+            outbound_stat_name: Str::default(),
+            connection_pool: None,
+            outlier_detection: None,
+            tls_curves: Vec::new(),
+            tls_ciphers: Vec::new(),
+            inbound_loopback: false,
+            list_unready: ListUnready::default(),
+            dns_jitter: Duration::from_millis(100),
+            dns_max_queries: 100,
+            dual_stack: false,
+            headless_endpoints: false,
+            always_weigh_localities: false,
+        }
+    }
 }
