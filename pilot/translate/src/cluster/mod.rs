@@ -24,7 +24,7 @@ use crate::endpoint::{AssignmentInput, load_assignment};
 use http_options::HttpOptions;
 use tiphys_model::{
     Algorithm, ClusterName, DestinationRule, Marked, Mesh, Port, ProxyType, Registry, Resolution, Service, Str,
-    TrafficPolicy,
+    TargetPort, TrafficPolicy,
 };
 use tiphys_proto::duration;
 use tiphys_proto::envoy::config::cluster::v3::cluster::{
@@ -179,13 +179,15 @@ fn base(input: &OutboundInput, port: &Port, policy: Option<&TrafficPolicy>) -> O
             dns::apply(&mut cluster, &input.mesh.traffic, &input.client);
         }
         DiscoveryType::OriginalDst => {
-            let external = input.service.registry == Registry::External;
-            cluster.lb_config = port.target.filter(|_| external).map(|target| {
-                LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
-                    upstream_port_override: tiphys_proto::uint32(target),
-                    ..OriginalDstLbConfig::default()
-                })
-            });
+            cluster.lb_config = match port.target {
+                TargetPort::Number(target) if input.service.registry == Registry::External => {
+                    Some(LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
+                        upstream_port_override: tiphys_proto::uint32(target),
+                        ..OriginalDstLbConfig::default()
+                    }))
+                }
+                _ => None,
+            };
         }
         DiscoveryType::Eds | DiscoveryType::Static => {}
     }

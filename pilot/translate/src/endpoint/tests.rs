@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::locality::Spread;
-use tiphys_model::{Distribute, Protocol};
+use tiphys_model::{Distribute, Protocol, TargetPort};
 
 fn endpoint(ip: &str, locality: &str) -> Endpoint {
     Endpoint {
@@ -17,7 +17,7 @@ fn endpoint(ip: &str, locality: &str) -> Endpoint {
 fn input(endpoints: Vec<Endpoint>) -> AssignmentInput {
     AssignmentInput {
         host: "a.b".into(),
-        port: Port { name: "http".into(), number: 80, protocol: Protocol::Http, target: None },
+        port: Port { name: "http".into(), number: 80, protocol: Protocol::Http, target: TargetPort::Same },
         subset: None,
         sni: false,
         endpoints: Marked::new(ServiceEndpoints { endpoints }),
