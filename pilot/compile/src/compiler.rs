@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{Marked, Mesh, Sidecar};
+use tiphys_model::{Gateway, Marked, Mesh, Sidecar, VirtualService};
 
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
@@ -22,6 +22,8 @@ pub struct Compiler {
     workloads: WorkloadTable,
     endpoints: EndpointTable,
     sidecars: Table<Sidecar>,
+    virtual_services: Table<VirtualService>,
+    gateways: Table<Gateway>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -37,6 +39,8 @@ impl Compiler {
             workloads: WorkloadTable::default(),
             endpoints: EndpointTable::default(),
             sidecars: Table::new(Kind::Sidecar, istio::sidecar::lower),
+            virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
+            gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
             current: None,
         }
     }
@@ -82,6 +86,8 @@ impl Compiler {
         };
         differs |= self.endpoints.update(&inputs, &touched_services, all);
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
+        differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
+        differs |= self.gateways.update(&self.store, &changed, &cx, all);
         differs |= all;
 
         if let (Some(current), false) = (&self.current, differs) {
@@ -94,7 +100,8 @@ impl Compiler {
             endpoints: self.endpoints.current().clone(),
             workloads: self.workloads.current().clone(),
             sidecars: self.sidecars.sorted().clone(),
-            virtual_services: Marked::new(Vec::new()),
+            virtual_services: self.virtual_services.sorted().clone(),
+            gateways: self.gateways.sorted().clone(),
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
         };
@@ -108,7 +115,8 @@ impl Compiler {
 
     fn warnings(&self) -> BTreeMap<Key, Vec<Problem>> {
         let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
-        for (key, problem) in self.sidecars.warnings() {
+        let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
+        for (key, problem) in self.sidecars.warnings().chain(routes) {
             warnings.entry(key).or_default().push(problem.clone());
         }
         warnings

@@ -18,6 +18,9 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         trust_domain: config.trust_domain.as_str().into(),
         trust_domain_aliases: crate::lower::strs(&config.trust_domain_aliases),
         domain: settings.text("DOMAIN_SUFFIX", "cluster.local").into(),
+        short_name_domain: settings
+            .text("TIPHYS_SHORT_NAME_DOMAIN", settings.text("DOMAIN_SUFFIX", "cluster.local"))
+            .into(),
         cluster: settings.text("CLUSTER_ID", "Kubernetes").into(),
         connect_timeout: time(config.connect_timeout, Duration::from_secs(10)),
         protocol_detection_timeout: time(config.protocol_detection_timeout, Duration::ZERO),
@@ -30,6 +33,7 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         default_service_export: Visibility::from_list(&config.default_service_export_to),
         default_virtual_service_export: Visibility::from_list(&config.default_virtual_service_export_to),
         default_destination_rule_export: Visibility::from_list(&config.default_destination_rule_export_to),
+        default_retries: config.default_http_retry_policy.as_ref().map(crate::istio::retries),
         listener: ListenerSettings::default(),
         traffic: TrafficDefaults::default(),
     }

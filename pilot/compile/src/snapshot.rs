@@ -5,7 +5,7 @@ use crate::{Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, servic
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::{Key, Problem};
-use tiphys_model::{Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
+use tiphys_model::{Gateway, Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
 
 /// An immutable picture of the mesh. Tables that did not change since the snapshot before are the same by pointer.
 pub struct Snapshot {
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub sidecars: Marked<Vec<Marked<Sidecar>>>,
     /// VirtualServices, and routes of the Gateway API in their form, in the order of precedence.
     pub virtual_services: Marked<Vec<Marked<VirtualService>>>,
+    /// Gateways of both APIs in the order of precedence.
+    pub gateways: Marked<Vec<Marked<Gateway>>>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
     pub(crate) scopes: Arc<Scopes>,

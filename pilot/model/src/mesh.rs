@@ -2,7 +2,7 @@
 //! What translation needs of MeshConfig (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>) and of the
 //! control plane's settings, lowered once.
 
-use crate::{ListenerSettings, Str, TrafficDefaults, Visibility};
+use crate::{ListenerSettings, Retries, Str, TrafficDefaults, Visibility};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ pub struct Mesh {
     pub trust_domain_aliases: Vec<Str>,
     /// DNS domain of the cluster, e.g. `cluster.local`.
     pub domain: Str,
+    /// DNS domain that is appended to the short host names of Istio's objects: `a` in the namespace `ns` is `a.ns.svc.DOMAIN`; with
+    /// none it is `a.ns`.
+    pub short_name_domain: Str,
     /// Id of this cluster.
     pub cluster: Str,
     /// Time for a TCP connection to an endpoint.
@@ -50,6 +53,8 @@ pub struct Mesh {
     pub default_virtual_service_export: Visibility,
     /// exportTo of DestinationRules that do not say.
     pub default_destination_rule_export: Visibility,
+    /// Retries of HTTP routes that do not say; absent = the built-in ones.
+    pub default_retries: Option<Retries>,
     /// What listeners read.
     pub listener: ListenerSettings,
     /// What holds for the traffic to every host.
