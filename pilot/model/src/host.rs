@@ -21,11 +21,15 @@ impl Host {
     }
 
     /// The name of a short or full host as it is meant in a namespace: a name without a dot is a service of that namespace.
+    /// Without a domain that is `NAME.NAMESPACE`.
     pub fn resolve(name: &str, namespace: &str, domain: &str) -> Self {
         if name.contains('.') || name == "*" || name.contains(':') || name.is_empty() {
             Self::new(name)
         } else {
-            Self::new(&format!("{name}.{namespace}.svc.{domain}"))
+            match domain {
+                "" => Self::new(&format!("{name}.{namespace}")),
+                domain => Self::new(&format!("{name}.{namespace}.svc.{domain}")),
+            }
         }
     }
 
