@@ -26,7 +26,9 @@ pub fn build(stack: &NetworkStack<'_>) -> Vec<Filter> {
     if environment.istio_filters && body.metadata_exchange {
         filters.push(metadata_exchange::tcp());
     }
-    if let Some(security) = frame.security.filter(|_| !body.bare && frame.class != Class::SidecarOutbound) {
+    if let Some(security) =
+        frame.security.filter(|_| !body.bare && !body.unpoliced && frame.class != Class::SidecarOutbound)
+    {
         filters.extend(security.network_custom.iter().map(Prepared::to_network));
         filters.extend(security.network_authorization.iter().map(Prepared::to_network));
     }

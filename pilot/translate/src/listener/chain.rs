@@ -143,12 +143,14 @@ pub struct TcpBody {
     pub metadata_exchange: bool,
     /// The chain is no target of traffic but refuses it: no access log, no policies.
     pub bare: bool,
+    /// What it carries is policed at its end.
+    pub unpoliced: bool,
 }
 
 impl TcpBody {
     /// A chain to one cluster.
     pub fn to(protocol: Protocol, target: TcpTarget) -> Self {
-        Self { protocol, target, metadata_exchange: false, bare: false }
+        Self { protocol, target, metadata_exchange: false, bare: false, unpoliced: false }
     }
 }
 

@@ -7,10 +7,14 @@
 
 mod address;
 pub mod chain;
+pub mod connection_chains;
 mod environment;
+pub mod gateway;
+pub mod gateway_plan;
 pub mod inbound;
 pub mod inbound_plan;
 pub mod outbound;
+pub mod outbound_plan;
 pub mod virtual_outbound;
 
 pub use chain::{Body, Chain, ChainMatch, HttpBody, RouteSource, TcpBody};
