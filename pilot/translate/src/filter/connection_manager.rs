@@ -7,7 +7,7 @@ use super::tracing::{self, Traced};
 use super::{http, network_filter};
 use crate::listener::chain::{Frame, HttpBody, RouteSource};
 use crate::listener::{Class, Environment};
-use prost::Message;
+use crate::route;
 use std::time::Duration;
 use tiphys_model::{ClientCertDetails, EscapedSlashes, ForwardClientCert, PathNormalization, ProxyType, Underscores};
 use tiphys_proto::envoy::config::core::v3::{
@@ -18,7 +18,6 @@ use tiphys_proto::envoy::config::core::v3::{
     http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat},
 };
 use tiphys_proto::envoy::config::listener::v3::Filter;
-use tiphys_proto::envoy::config::route::v3::RouteConfiguration;
 use tiphys_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, Rds, RequestIdExtension,
     http_connection_manager::{
@@ -83,10 +82,7 @@ fn routes(source: &RouteSource) -> RouteSpecifier {
             }),
             route_config_name: name.to_string(),
         }),
-        RouteSource::Inline(encoded) => {
-            // What was encoded here decodes; an empty configuration answers 404.
-            RouteSpecifier::RouteConfig(RouteConfiguration::decode(&encoded[..]).unwrap_or_default())
-        }
+        RouteSource::Inbound(input) => RouteSpecifier::RouteConfig(route::inbound(input)),
     }
 }
 

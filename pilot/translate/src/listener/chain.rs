@@ -7,8 +7,8 @@ use crate::filter::connection_manager::{self, Manager};
 use crate::filter::network::{self, NetworkStack};
 use crate::filter::prepared::SecurityFilters;
 use crate::filter::tcp_proxy::TcpTarget;
+use crate::route::InboundRouteInput;
 use crate::tls::{self, Termination};
-use bytes::Bytes;
 use std::collections::BTreeSet;
 use tiphys_model::{Protocol, Str};
 use tiphys_proto::envoy::config::core::v3::Metadata;
@@ -115,8 +115,8 @@ fn network_of(text: &str) -> Option<String> {
 pub enum RouteSource {
     /// A route configuration of this name, by RDS.
     Named(Str),
-    /// A route configuration inside the listener, encoded.
-    Inline(Bytes),
+    /// A route configuration inside the listener.
+    Inbound(InboundRouteInput),
 }
 
 /// A filter chain of HTTP requests.

@@ -47,13 +47,18 @@ fn json(listener: &tiphys_proto::envoy::config::listener::v3::Listener) -> Value
     tiphys_proto::to_json(&tiphys_proto::to_any(listener)).unwrap()
 }
 
+fn inbound_route(port: u32) -> crate::route::InboundRouteInput {
+    let cluster = format!("inbound|{port}||").into();
+    crate::route::InboundRouteInput { cluster, host: "a.b".into(), port, grpc: false, retries: None }
+}
+
 fn port(number: u32, protocol: Protocol) -> InboundPort {
     InboundPort {
         name: Some(format!("0.0.0.0_{number}").into()),
         port: number,
         protocol,
         cluster: format!("inbound|{number}||").into(),
-        routes: RouteSource::Inline(Default::default()),
+        routes: RouteSource::Inbound(inbound_route(number)),
         tls: None,
         origin: "".into(),
         stat_prefix: "".into(),
