@@ -5,12 +5,12 @@ use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::lower::Table;
 use crate::services::ServiceTable;
 use crate::workloads::WorkloadTable;
-use crate::{LowerContext, Settings, Snapshot, Store, istio, lower_mesh};
+use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{Gateway, Marked, Mesh, Sidecar, VirtualService};
+use tiphys_model::{DestinationRule, Gateway, Marked, Mesh, Sidecar, VirtualService};
 
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
@@ -24,6 +24,8 @@ pub struct Compiler {
     sidecars: Table<Sidecar>,
     virtual_services: Table<VirtualService>,
     gateways: Table<Gateway>,
+    destination_rules: Table<DestinationRule>,
+    merged_rules: Arc<DestinationRules>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -41,6 +43,8 @@ impl Compiler {
             sidecars: Table::new(Kind::Sidecar, istio::sidecar::lower),
             virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
             gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
+            destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
+            merged_rules: Arc::default(),
             current: None,
         }
     }
@@ -88,7 +92,11 @@ impl Compiler {
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
         differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
         differs |= self.gateways.update(&self.store, &changed, &cx, all);
-        differs |= all;
+        let rules = self.destination_rules.update(&self.store, &changed, &cx, all);
+        if rules || all {
+            self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
+        }
+        differs |= rules | all;
 
         if let (Some(current), false) = (&self.current, differs) {
             return current.clone();
@@ -102,6 +110,7 @@ impl Compiler {
             sidecars: self.sidecars.sorted().clone(),
             virtual_services: self.virtual_services.sorted().clone(),
             gateways: self.gateways.sorted().clone(),
+            destination_rules: self.merged_rules.clone(),
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
         };
@@ -116,7 +125,8 @@ impl Compiler {
     fn warnings(&self) -> BTreeMap<Key, Vec<Problem>> {
         let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
         let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
-        for (key, problem) in self.sidecars.warnings().chain(routes) {
+        let rules = self.destination_rules.warnings();
+        for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules) {
             warnings.entry(key).or_default().push(problem.clone());
         }
         warnings

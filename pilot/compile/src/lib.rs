@@ -25,6 +25,7 @@ mod workloads;
 
 pub use compiler::Compiler;
 pub use endpoints::{Endpoints, ServiceKey};
+pub use istio::DestinationRules;
 pub use lower::{LowerContext, Table};
 pub use mesh::lower_mesh;
 pub use scope::{EgressListener, Scope, Scopes};

@@ -5,7 +5,7 @@ use crate::Settings;
 use std::time::Duration;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::mesh::config::{H2UpgradePolicy, OutboundMode as ApiOutboundMode};
-use tiphys_model::{ListenerSettings, Mesh, OutboundMode, TrafficDefaults, Visibility};
+use tiphys_model::{ListenerSettings, Mesh, OutboundMode, Visibility};
 
 /// What translation needs of the mesh's configuration.
 pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
@@ -35,6 +35,6 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         default_destination_rule_export: Visibility::from_list(&config.default_destination_rule_export_to),
         default_retries: config.default_http_retry_policy.as_ref().map(crate::istio::retries),
         listener: ListenerSettings::default(),
-        traffic: TrafficDefaults::default(),
+        traffic: crate::istio::traffic_defaults::lower(config, settings),
     }
 }

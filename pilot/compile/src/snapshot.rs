@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The picture of the mesh at one moment.
 
-use crate::{Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
+use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::{Key, Problem};
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub virtual_services: Marked<Vec<Marked<VirtualService>>>,
     /// Gateways of both APIs in the order of precedence.
     pub gateways: Marked<Vec<Marked<Gateway>>>,
+    /// DestinationRules, merged and ready to be looked up.
+    pub destination_rules: Arc<DestinationRules>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
     pub(crate) scopes: Arc<Scopes>,
