@@ -44,7 +44,7 @@ lint: ## clippy; a warning is an error
 
 .PHONY: unit
 unit: ## unit, golden, property and layering tests
-	cargo test --workspace --exclude tiphys-e2e
+	cargo test --workspace --exclude tiphys-e2e --no-fail-fast
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real Envoy
@@ -69,6 +69,7 @@ crds: ## writes the CustomResourceDefinitions from the types of api/
 
 .PHONY: generated
 generated: ## fails when a generated file in the repository is stale
+	cargo metadata --locked --format-version 1 >/dev/null
 	cargo xtask protos --check
 
 .PHONY: deny

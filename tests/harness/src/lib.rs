@@ -10,6 +10,7 @@ pub mod folder;
 pub mod load;
 pub mod mesh;
 pub mod net;
+pub mod netns;
 pub mod plan;
 pub mod process;
 pub mod programs;
