@@ -3,6 +3,7 @@
 
 use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::lower::Table;
+use crate::security::{self, Security};
 use crate::services::ServiceTable;
 use crate::workloads::WorkloadTable;
 use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh};
@@ -10,7 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{DestinationRule, Gateway, Marked, Mesh, Sidecar, VirtualService};
+use tiphys_model::{
+    AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication, RequestAuthentication, Sidecar,
+    VirtualService,
+};
 
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
@@ -26,6 +30,10 @@ pub struct Compiler {
     gateways: Table<Gateway>,
     destination_rules: Table<DestinationRule>,
     merged_rules: Arc<DestinationRules>,
+    peers: Table<PeerAuthentication>,
+    requests: Table<RequestAuthentication>,
+    authorization: Table<AuthorizationPolicy>,
+    denied: BTreeMap<Key, Option<Arc<Object>>>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -45,6 +53,10 @@ impl Compiler {
             gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
             destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
             merged_rules: Arc::default(),
+            peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
+            requests: Table::new(Kind::RequestAuthentication, security::lower_request),
+            authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
+            denied: BTreeMap::new(),
             current: None,
         }
     }
@@ -58,7 +70,32 @@ impl Compiler {
 
     /// Puts an object in force, or takes it out. Nothing is computed before the next [`Compiler::snapshot`].
     pub fn apply(&mut self, key: Key, object: Option<Arc<Object>>) {
+        self.denied.remove(&key);
         self.store.apply(key, object);
+    }
+
+    /// Notes that a security policy cannot be used as it is: from now on it refuses whatever it selects, all of its namespace when not even
+    /// the selector is known.
+    pub fn apply_denied(&mut self, key: Key, object: Option<Arc<Object>>) {
+        self.store.apply(key.clone(), None);
+        self.denied.insert(key, object);
+    }
+
+    fn security(&self) -> Security {
+        let mut peers: Vec<_> = self.peers.sorted().to_vec();
+        let mut authorization: Vec<_> = self.authorization.sorted().to_vec();
+        for (key, object) in &self.denied {
+            match key.kind {
+                // First, so that no older policy of the same reach takes its place.
+                Kind::PeerAuthentication => peers.insert(0, Marked::new(security::strict(key, object.as_deref()))),
+                _ => authorization.push(Marked::new(security::denying(key, object.as_deref()))),
+            }
+        }
+        Security {
+            peers: Marked::new(peers),
+            requests: self.requests.sorted().clone(),
+            authorization: Marked::new(authorization),
+        }
     }
 
     /// The objects in force.
@@ -97,6 +134,13 @@ impl Compiler {
             self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
         }
         differs |= rules | all;
+        differs |= self.peers.update(&self.store, &changed, &cx, all);
+        differs |= self.requests.update(&self.store, &changed, &cx, all);
+        differs |= self.authorization.update(&self.store, &changed, &cx, all);
+        let security = self.security();
+        let before = self.current.as_ref().map(|current| current.security.fingerprint());
+        differs |= before != Some(security.fingerprint());
+        differs |= all;
 
         if let (Some(current), false) = (&self.current, differs) {
             return current.clone();
@@ -111,6 +155,10 @@ impl Compiler {
             virtual_services: self.virtual_services.sorted().clone(),
             gateways: self.gateways.sorted().clone(),
             destination_rules: self.merged_rules.clone(),
+            security: match &self.current {
+                Some(current) if before == Some(security.fingerprint()) => current.security.clone(),
+                _ => Arc::new(security),
+            },
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
         };
@@ -126,7 +174,8 @@ impl Compiler {
         let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
         let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
         let rules = self.destination_rules.warnings();
-        for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules) {
+        let policies = self.requests.warnings().chain(self.authorization.warnings());
+        for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
         }
         warnings

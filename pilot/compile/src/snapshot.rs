@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The picture of the mesh at one moment.
 
+use crate::security::Security;
 use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub gateways: Marked<Vec<Marked<Gateway>>>,
     /// DestinationRules, merged and ready to be looked up.
     pub destination_rules: Arc<DestinationRules>,
+    /// Security policies.
+    pub security: Arc<Security>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
     pub(crate) scopes: Arc<Scopes>,

@@ -20,6 +20,7 @@ mod protocol;
 mod proxy;
 mod proxy_config;
 mod route;
+mod security;
 mod service;
 mod sidecar;
 mod telemetry;
@@ -51,6 +52,10 @@ pub use proxy_config::{
 pub use route::{
     ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
     WeightedDestination,
+};
+pub use security::{
+    Attribute, AuthorizationPolicy, AuthorizationRule, Condition, GATEWAY_NAME, JwtRule, PeerAuthentication, PeerModes,
+    PolicyAction, PolicyTarget, RequestAuthentication, TokenHeader,
 };
 pub use service::{Port, Registry, Resolution, Service, TargetPort, UNSPECIFIED, Visibility};
 pub use sidecar::{CaptureMode, EgressHost, HostNamespace, Sidecar, SidecarEgress, SidecarIngress};
