@@ -6,11 +6,17 @@
 //! view. Differences are encoded once and shared by all streams that need the same one.
 
 mod entry;
+mod hub;
+mod selection;
+mod service;
+mod session;
 mod source;
 mod table;
 mod types;
+mod wire;
 
 pub use entry::Entry;
-pub use source::{ClientView, ConfigSource, OtherRequest, Peer, Resources, StreamEvent};
+pub use service::{AdsService, Options};
+pub use source::{Answer, ClientView, ConfigSource, OtherRequest, Peer, Resources, StreamEvent};
 pub use table::{Diff, Table};
 pub use types::{ResourceType, TypeRules};

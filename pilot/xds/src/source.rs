@@ -169,6 +169,17 @@ pub struct OtherRequest<'a> {
     pub error: Option<(i32, &'a str)>,
 }
 
+/// What becomes of an [`OtherRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The type is not known here: the request is reported as refused and gets no answer.
+    Unknown,
+    /// The source took note; there is nothing to send.
+    Noted,
+    /// One response with these resources.
+    Resources(Vec<Entry>),
+}
+
 /// What the discovery service serves from. Methods are called from the tasks of the streams and must return soon.
 pub trait ConfigSource: Send + Sync + 'static {
     /// What the source knows of one connected client.
@@ -194,10 +205,10 @@ pub trait ConfigSource: Send + Sync + 'static {
         None
     }
 
-    /// Answers a request of a type that the client's view does not have. `None`: it is refused and gets no answer.
-    fn other(&self, client: &Self::Client, request: &OtherRequest<'_>) -> Option<Vec<Entry>> {
+    /// Answers a request of a type that the client's view does not have.
+    fn other(&self, client: &Self::Client, request: &OtherRequest<'_>) -> Answer {
         let _ = (client, request);
-        None
+        Answer::Unknown
     }
 
     /// Told of what happens on the stream, for metrics and debug pages.

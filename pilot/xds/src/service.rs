@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The gRPC service `envoy.service.discovery.v3.AggregatedDiscoveryService`.
+//!
+//! Requests go through tonic's decoder. Responses do not go through its encoder, which would copy each of them into a buffer of each
+//! client: a stream's body gives the transport the session's shared pieces. The transport asks for the next piece when the client's
+//! flow control window has room, and only then is the next response chosen: so a slow client costs nothing and delays nobody.
+
+use crate::hub::Hub;
+use crate::session::{Context, Request, Session};
+use crate::wire::{Outgoing, Variant};
+use crate::{ConfigSource, Peer};
+use bytes::Bytes;
+use http_body::Frame;
+use prost::Message;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tiphys_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use tokio::time::Sleep;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstDecoder;
+
+const NAME: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+
+/// How many requests of one stream are taken before others have their turn.
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// Settings of the service and its transport.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What each response tells of the server (`control_plane.identifier`); Istio's tools read JSON in it.
+    pub control_plane: Arc<str>,
+    /// How long a client may take to acknowledge clusters, endpoints or routes before what depends on them is sent anyway.
+    pub patience: Duration,
+    /// The largest request in bytes. A client that reconnects names all that it holds.
+    pub max_request: usize,
+    /// How many streams are served at once; more are refused with `RESOURCE_EXHAUSTED`.
+    pub max_streams: usize,
+    /// How many streams one connection may have.
+    pub max_streams_per_connection: u32,
+    /// The time between HTTP/2 pings on an idle connection, and how long an answer may take.
+    pub keepalive: (Duration, Duration),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            control_plane: "tiphys".into(),
+            patience: Duration::from_secs(5),
+            max_request: 16 << 20,
+            max_streams: 100_000,
+            max_streams_per_connection: 100_000,
+            keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
+        }
+    }
+}
+
+impl Options {
+    /// A tonic server with the transport settings of these options; add the services to it.
+    pub fn transport(&self) -> tonic::transport::Server {
+        tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(self.keepalive.0))
+            .http2_keepalive_timeout(Some(self.keepalive.1))
+            .max_concurrent_streams(Some(self.max_streams_per_connection))
+            .initial_stream_window_size(Some(1 << 20))
+            .initial_connection_window_size(Some(2 << 20))
+            .tcp_nodelay(true)
+    }
+}
+
+/// The discovery service over a [`ConfigSource`], as a service for [`tonic::transport::Server::add_service`].
+pub struct AdsService<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    context: Context<S>,
+    options: Options,
+    streams: AtomicUsize,
+    numbers: AtomicU64,
+}
+
+impl<S> Clone for AdsService<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: ConfigSource> AdsService<S> {
+    /// A service over a source.
+    pub fn new(source: Arc<S>, options: Options) -> Self {
+        let context = Context {
+            source,
+            hub: Arc::new(Hub::default()),
+            control_plane: Arc::clone(&options.control_plane),
+            patience: options.patience,
+        };
+        // Streams of this process have other nonces than those of the one before.
+        let first = RandomState::new().hash_one(NAME) & 0xffff_ffff_0000_0000;
+        Self(Arc::new(Shared { context, options, streams: AtomicUsize::new(0), numbers: AtomicU64::new(first) }))
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        self.0.streams.load(Ordering::Relaxed)
+    }
+
+    fn open<M>(&self, request: http::Request<tonic::body::Body>, variant: Variant) -> tonic::body::Body
+    where
+        M: Message + Default + Into<Request> + 'static,
+    {
+        let shared = &self.0;
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+        let decoder = ProstDecoder::<M>::default();
+        tonic::body::Body::new(AdsBody::<S, M> {
+            // Before the first view is asked for, so that no change is missed.
+            updates: WatchStream::from_changes(shared.context.source.updates()),
+            requests: Streaming::new_request(decoder, request.into_body(), None, Some(shared.options.max_request)),
+            session: Session::new(shared.context.clone(), variant, peer, number),
+            timer: None,
+            outgoing: None,
+            end: None,
+            shared: Arc::clone(shared),
+        })
+    }
+}
+
+impl<S: ConfigSource> tonic::server::NamedService for AdsService<S> {
+    const NAME: &'static str = NAME;
+}
+
+impl<S: ConfigSource> tower::Service<http::Request<tonic::body::Body>> for AdsService<S> {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let variant = match request.uri().path() {
+            DELTA => Variant::Delta,
+            SOTW => Variant::Sotw,
+            other => return ready(Ok(Status::unimplemented(format!("no method {other}")).into_http())),
+        };
+        let limit = self.0.options.max_streams;
+        if self.0.streams.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.0.streams.fetch_sub(1, Ordering::Relaxed);
+            let status = Status::resource_exhausted(format!("this server serves {limit} streams at most"));
+            return ready(Ok(status.into_http()));
+        }
+        let body = match variant {
+            Variant::Delta => self.open::<DeltaDiscoveryRequest>(request, variant),
+            Variant::Sotw => self.open::<DiscoveryRequest>(request, variant),
+        };
+        let mut response = http::Response::new(body);
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+        ready(Ok(response))
+    }
+}
+
+/// The response side of one stream; polling it also takes the requests.
+struct AdsBody<S: ConfigSource, M> {
+    session: Session<S>,
+    requests: Streaming<M>,
+    updates: WatchStream<u64>,
+    timer: Option<Pin<Box<Sleep>>>,
+    outgoing: Option<Outgoing>,
+    /// How the stream ended: its status while the trailers are still to be sent.
+    end: Option<Option<Status>>,
+    shared: Arc<Shared<S>>,
+}
+
+/// No part of it is pinned in place.
+impl<S: ConfigSource, M> Unpin for AdsBody<S, M> {}
+
+impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
+    /// Takes all that has come in. Gives the status with which the stream ends, if it does.
+    fn take(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
+        for _ in 0..REQUESTS_AT_ONCE {
+            match Pin::new(&mut self.requests).poll_next(cx) {
+                Poll::Ready(Some(Ok(request))) => {
+                    if let Err(status) = self.session.receive(request.into(), now) {
+                        return Some(status);
+                    }
+                }
+                Poll::Ready(Some(Err(status))) => return Some(status),
+                Poll::Ready(None) => return Some(Status::ok("")),
+                Poll::Pending => return self.take_updates(cx, now),
+            }
+        }
+        cx.waker().wake_by_ref();
+        self.take_updates(cx, now)
+    }
+
+    fn take_updates(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
+        loop {
+            match Pin::new(&mut self.updates).poll_next(cx) {
+                Poll::Ready(Some(_)) => self.session.refresh(now),
+                Poll::Ready(None) => return Some(Status::unavailable("the control plane is shutting down")),
+                Poll::Pending => return None,
+            }
+        }
+    }
+
+    /// Sees to being polled again when the session's deadline is over.
+    fn wait(&mut self, cx: &mut std::task::Context<'_>, now: Instant) {
+        let Some(deadline) = self.session.deadline(now) else {
+            self.timer = None;
+            return;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.deadline() != deadline.into() {
+            timer.as_mut().reset(deadline.into());
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<S, M> http_body::Body for AdsBody<S, M>
+where
+    S: ConfigSource,
+    M: Into<Request> + Send + 'static,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(piece) = this.outgoing.as_mut().and_then(Iterator::next) {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            this.outgoing = None;
+            if let Some(end) = &mut this.end {
+                return Poll::Ready(end.take().map(|status| trailers(&status)));
+            }
+            let now = Instant::now();
+            if let Some(status) = this.take(cx, now) {
+                this.session.close();
+                this.end = Some(Some(status));
+                continue;
+            }
+            match this.session.next(now) {
+                Some(response) => this.outgoing = Some(response),
+                None => {
+                    this.wait(cx, now);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
+    let mut map = http::HeaderMap::new();
+    status.add_header(&mut map)?;
+    Ok(Frame::trailers(map))
+}
+
+impl<S: ConfigSource, M> Drop for AdsBody<S, M> {
+    fn drop(&mut self) {
+        self.session.close();
+        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What of a type can be sent now.
+
+use super::round::Stage;
+use super::subscription::{InFlight, Subscription};
+use super::{Connected, Context};
+use crate::hub::Step;
+use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
+use crate::{ConfigSource, Diff, Entry, ResourceType, Resources, StreamEvent, Table};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What makes responses of a stream.
+pub(super) struct Sender<'a, S> {
+    pub context: &'a Context<S>,
+    pub variant: Variant,
+    pub stream: u64,
+    pub nonces: &'a mut u64,
+}
+
+/// A response in the making: where it takes the client, and how.
+struct Plan {
+    target: Table,
+    step: Arc<Step>,
+    with_removed: bool,
+    missing: Vec<Arc<str>>,
+}
+
+impl<S: ConfigSource> Sender<'_, S> {
+    fn nonce(&mut self) -> String {
+        *self.nonces += 1;
+        format!("{:x}.{:x}", self.stream, self.nonces)
+    }
+
+    /// A response to a request of a type that is not in the view.
+    pub fn answer(&mut self, type_url: &str, entries: Vec<Entry>) -> Outgoing {
+        let table = Table::from_entries(entries);
+        let version = set_version(table.fingerprint());
+        let diff = Diff { changed: table.iter().cloned().collect(), removed: Vec::new() };
+        let joined = Arc::new(Joined::new(self.variant, &diff, false));
+        let nonce = self.nonce();
+        Outgoing::new(&self.head(type_url, &version, &nonce, &[]), joined).0
+    }
+
+    fn head<'b>(&'b self, type_url: &'b str, version: &'b str, nonce: &'b str, missing: &'b [Arc<str>]) -> Head<'b> {
+        Head { variant: self.variant, type_url, version, nonce, control_plane: &self.context.control_plane, missing }
+    }
+
+    fn plan(&self, ty: ResourceType, subscription: &mut Subscription, desired: Table, removals: bool) -> Option<Plan> {
+        let hub = &self.context.hub;
+        let missing: Vec<Arc<str>> = match self.variant {
+            Variant::Delta => {
+                let gone = |n: &&Arc<str>| !desired.contains(n) && !subscription.held.contains(n);
+                subscription.asked.iter().filter(gone).cloned().collect()
+            }
+            Variant::Sotw => Vec::new(),
+        };
+        let held = &subscription.held;
+        let mut target = subscription.refused.without(desired, held);
+        let mut step = hub.step(self.variant, ty, held, &target);
+        if subscription.refused.covers(&step.diff.changed) {
+            target = held.patch(Vec::new(), &step.diff.removed);
+            step = hub.step(self.variant, ty, held, &target);
+        }
+        let with_removed = removals && !step.diff.removed.is_empty();
+        let due = with_removed || !step.diff.changed.is_empty() || !missing.is_empty() || subscription.must_answer;
+        if !due {
+            return None;
+        }
+        if !removals {
+            target = step.union(held, &target);
+        }
+        if self.variant == Variant::Sotw && ty.rules().full_state {
+            step = hub.step(self.variant, ty, &Table::default(), &target);
+        }
+        Some(Plan { target, step, with_removed, missing })
+    }
+}
+
+impl<C: Send + Sync + 'static> Connected<C> {
+    /// The next response of a type: `None` when there is nothing to send, or not yet.
+    pub(super) fn offer<S: ConfigSource<Client = C>>(
+        &mut self,
+        sender: &mut Sender<'_, S>,
+        ty: ResourceType,
+        now: Instant,
+    ) -> Option<Outgoing> {
+        if self.types.get(&ty)?.in_flight.is_some() {
+            return None;
+        }
+        let desired = self.desired(sender.context, ty, now)?;
+        let removals = self.may_remove(sender.variant, ty);
+        let waits: Vec<Arc<str>> = self.awaited(ty);
+        let subscription = self.types.get_mut(&ty)?;
+        subscription.settle_claim(ty, &desired);
+        if subscription.asked.is_empty() && !subscription.must_answer && desired.same(&subscription.held) {
+            // The same set, but this one has bodies and is shared with others.
+            subscription.held = desired.clone();
+            subscription.acked = desired;
+            return None;
+        }
+        subscription.asked.retain(|n| !waits.contains(n));
+        let plan = sender.plan(ty, subscription, desired, removals);
+        subscription.asked = waits;
+        let Plan { target, step, with_removed, missing } = plan?;
+        let joined = step.joined(with_removed);
+        let (version, nonce) = (set_version(target.fingerprint()), sender.nonce());
+        let (resources, removed) = (joined.resources, joined.removed + missing.len());
+        let (response, bytes) = Outgoing::new(&sender.head(ty.url(), &version, &nonce, &missing), joined);
+        sender.context.source.observe(
+            &self.client,
+            StreamEvent::Sent { ty, nonce: &nonce, version: &version, resources, removed, bytes },
+        );
+        tracing::debug!(node = self.node, %ty, nonce, resources, removed, bytes, "sent");
+        if ty == ResourceType::CLUSTER && self.round.stage <= Stage::Endpoints && self.holds_routes() {
+            let subscription = self.types.get(&ty)?;
+            let step = sender.context.hub.step(sender.variant, ty, &subscription.held, &target);
+            self.round.clusters.push(step);
+        }
+        let subscription = self.types.get_mut(&ty)?;
+        subscription.held = target;
+        subscription.must_answer = false;
+        subscription.last_nonce.clone_from(&nonce);
+        subscription.in_flight = Some(InFlight { nonce, version, since: now });
+        Some(response)
+    }
+
+    /// What the client should hold of a type; `None` when that type has to wait.
+    fn desired<S: ConfigSource<Client = C>>(
+        &mut self,
+        context: &Context<S>,
+        ty: ResourceType,
+        now: Instant,
+    ) -> Option<Table> {
+        let view = match ty {
+            ResourceType::CLUSTER => &self.round.view,
+            ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref()?,
+            _ => &self.latest,
+        };
+        let parent = ty.rules().renewed_by.and_then(|parent| self.types.get(&parent));
+        if let Some(flight) = parent.and_then(|p| p.in_flight.as_ref())
+            && now < flight.since + context.patience
+        {
+            // Only its answer tells what the client starts anew with.
+            return None;
+        }
+        let renewed = parent.map(|p| p.acked.clone());
+        match view.resources(ty) {
+            Some(Resources::Table(table)) => {
+                let table = table.clone();
+                Some(self.types.get_mut(&ty)?.select(&table, renewed.as_ref()))
+            }
+            Some(Resources::OnDemand) => {
+                let client = &self.client;
+                Some(self.types.get_mut(&ty)?.demand(view, |name| context.source.resource(client, ty, name)))
+            }
+            // The type went out of the client's view: it goes on with what it has.
+            None => None,
+        }
+    }
+
+    /// Whether what is gone may be removed from the client now.
+    fn may_remove(&self, variant: Variant, ty: ResourceType) -> bool {
+        if variant == Variant::Sotw && !ty.rules().full_state {
+            // These responses cannot tell what is gone: the client drops what it does not ask for any more.
+            return false;
+        }
+        match ty {
+            ResourceType::CLUSTER | ResourceType::ROUTE => self.round.stage >= Stage::Removals,
+            ResourceType::ENDPOINT => {
+                self.round.stage >= Stage::Removals && Arc::ptr_eq(&self.round.view, &self.latest)
+            }
+            _ => true,
+        }
+    }
+
+    /// Names that the client asked for, that are not there yet, but will be when this round comes to them.
+    fn awaited(&self, ty: ResourceType) -> Vec<Arc<str>> {
+        let Some(subscription) = self.types.get(&ty) else { return Vec::new() };
+        let coming = |n: &&Arc<str>| {
+            let in_round =
+                [&self.round.view, &self.latest].into_iter().any(|v| v.table(ty).is_some_and(|t| t.contains(n)));
+            let now = match ty {
+                ResourceType::CLUSTER => Some(&self.round.view),
+                ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref(),
+                _ => Some(&self.latest),
+            };
+            in_round && !now.is_some_and(|v| v.table(ty).is_some_and(|t| t.contains(n)))
+        };
+        subscription.asked.iter().filter(coming).cloned().collect()
+    }
+}
