@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one writer: it takes changes in and makes snapshots.
 
+use crate::credentials::{self, NamedCredential};
 use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::lower::Table;
 use crate::security::{self, Security};
@@ -30,6 +31,7 @@ pub struct Compiler {
     gateways: Table<Gateway>,
     destination_rules: Table<DestinationRule>,
     merged_rules: Arc<DestinationRules>,
+    credentials: Table<NamedCredential>,
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
@@ -53,6 +55,7 @@ impl Compiler {
             gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
             destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
             merged_rules: Arc::default(),
+            credentials: Table::new(Kind::Secret, credentials::lower),
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
@@ -134,6 +137,7 @@ impl Compiler {
             self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
         }
         differs |= rules | all;
+        differs |= self.credentials.update(&self.store, &changed, &cx, all);
         differs |= self.peers.update(&self.store, &changed, &cx, all);
         differs |= self.requests.update(&self.store, &changed, &cx, all);
         differs |= self.authorization.update(&self.store, &changed, &cx, all);
@@ -155,6 +159,7 @@ impl Compiler {
             virtual_services: self.virtual_services.sorted().clone(),
             gateways: self.gateways.sorted().clone(),
             destination_rules: self.merged_rules.clone(),
+            credentials: self.credentials.sorted().clone(),
             security: match &self.current {
                 Some(current) if before == Some(security.fingerprint()) => current.security.clone(),
                 _ => Arc::new(security),
@@ -174,7 +179,7 @@ impl Compiler {
         let mut warnings: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
         let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
         let rules = self.destination_rules.warnings();
-        let policies = self.requests.warnings().chain(self.authorization.warnings());
+        let policies = self.requests.warnings().chain(self.authorization.warnings()).chain(self.credentials.warnings());
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
         }

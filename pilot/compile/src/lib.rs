@@ -9,6 +9,7 @@
 //! Nothing here does IO, tells the time or depends on the order in which objects arrived.
 
 mod compiler;
+mod credentials;
 mod endpoints;
 pub mod gateway;
 pub mod istio;
@@ -24,6 +25,7 @@ mod targets;
 mod workloads;
 
 pub use compiler::Compiler;
+pub use credentials::NamedCredential;
 pub use endpoints::{Endpoints, ServiceKey};
 pub use istio::DestinationRules;
 pub use lower::{LowerContext, Table};

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The picture of the mesh at one moment.
 
+use crate::credentials::NamedCredential;
 use crate::security::Security;
 use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::{Key, Problem};
-use tiphys_model::{Gateway, Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
+use tiphys_model::{Credential, Gateway, Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
 
 /// An immutable picture of the mesh. Tables that did not change since the snapshot before are the same by pointer.
 pub struct Snapshot {
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub gateways: Marked<Vec<Marked<Gateway>>>,
     /// DestinationRules, merged and ready to be looked up.
     pub destination_rules: Arc<DestinationRules>,
+    /// Credentials of gateways, by what Secrets hold.
+    pub credentials: Marked<Vec<Marked<NamedCredential>>>,
     /// Security policies.
     pub security: Arc<Security>,
     /// What was left out of objects, or replaced by a fail-safe form.
@@ -51,6 +54,12 @@ impl Snapshot {
             },
             proxy,
         )
+    }
+
+    /// The credential of a Secret.
+    pub fn credential(&self, namespace: &str, name: &str) -> Option<&Credential> {
+        let found = self.credentials.iter().find(|c| &*c.namespace == namespace && &*c.name == name)?;
+        Some(&found.credential)
     }
 
     /// Namespaces that have services, sorted.

@@ -20,6 +20,7 @@ mod protocol;
 mod proxy;
 mod proxy_config;
 mod route;
+mod secret;
 mod security;
 mod service;
 mod sidecar;
@@ -53,6 +54,7 @@ pub use route::{
     ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
     WeightedDestination,
 };
+pub use secret::Credential;
 pub use security::{
     Attribute, AuthorizationPolicy, AuthorizationRule, Condition, GATEWAY_NAME, JwtRule, PeerAuthentication, PeerModes,
     PolicyAction, PolicyTarget, RequestAuthentication, TokenHeader,

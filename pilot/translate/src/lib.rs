@@ -9,6 +9,7 @@ pub mod listener;
 mod locality;
 pub mod route;
 mod sds;
+pub mod secret;
 pub mod tls;
 mod value;
 

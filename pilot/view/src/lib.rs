@@ -13,6 +13,7 @@ mod generator;
 mod memo;
 mod node;
 mod render;
+mod secrets;
 mod tables;
 mod views;
 

@@ -4,13 +4,14 @@
 use crate::class::Class;
 use crate::client::{ClientInfo, ClientState, Resolved};
 use crate::node::authorize;
+use crate::secrets::secret;
 use crate::tables::Tables;
 use crate::{Context, Generator, Memo, proxy_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiphys_compile::Snapshot;
-use tiphys_model::{Fingerprint, ProxyNode};
+use tiphys_model::{Fingerprint, ProxyNode, ProxyType};
 use tiphys_proto::envoy::config::core::v3::Node;
 use tiphys_xds::{ClientView, ConfigSource, Entry, Peer, ResourceType, StreamEvent};
 use tokio::sync::watch;
@@ -123,8 +124,11 @@ impl Views {
     fn make_view(&self, snapshot: &Snapshot, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
         let scope = snapshot.scope(&class.node);
         let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo: &self.memo };
-        let mut view = ClientView::new(snapshot.generation);
-        let mut same = true;
+        let mut view = ClientView::new(snapshot.generation).with_on_demand(ResourceType::SECRET);
+        // Streams ask for secrets again whenever the view is another.
+        let served = self.snapshot();
+        let mut same = class.node.kind != ProxyType::Router
+            || served.is_some_and(|served| served.credentials == snapshot.credentials);
         for generator in &self.generators {
             let table = self.tables.get(generator, &cx);
             same &= before.and_then(|view| view.table(generator.ty)).is_some_and(|known| known.same(&table));
@@ -195,8 +199,12 @@ impl ConfigSource for Views {
         self.generation.subscribe()
     }
 
-    fn resource(&self, _: &Self::Client, _: ResourceType, _: &str) -> Option<Entry> {
-        None
+    fn resource(&self, client: &Self::Client, ty: ResourceType, name: &str) -> Option<Entry> {
+        let snapshot = self.snapshot()?;
+        match ty {
+            ResourceType::SECRET => secret(&snapshot, &client.0.node, &client.0.peer, name),
+            _ => None,
+        }
     }
 
     fn observe(&self, client: &Self::Client, event: StreamEvent<'_>) {
