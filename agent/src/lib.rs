@@ -1,2 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The agent beside Envoy.
+//! The agent beside Envoy: it gives the proxy an identity and configuration, and watches over it.
+//!
+//! The way of the data:
+//!
+//! 1. [`settings`] gathers the command line, the environment and `ProxyConfig` into one value. Names and defaults are pilot-agent's.
+//! 2. [`identity`] makes a key, has the authority certify it, and again before it expires; the result lies in a
+//!    [`identity::SecretStore`].
+//! 3. [`sds`] hands the certificate to Envoy over a Unix socket, and pushes each new one.
+//! 4. [`relay`] passes Envoy's configuration stream on to the control plane as bytes, without decoding them.
+//! 5. [`bootstrap`] writes Envoy's start configuration, [`envoy`] starts the proxy, drains it and ends with it.
+//! 6. [`status`] answers probes and metrics.
+//!
+//! All of it runs on one thread. Paths that are not absolute are relative to the working directory, so that many agents can run on
+//! one machine, each in a folder of its own.
+
+pub mod bootstrap;
+pub mod cli;
+pub mod commands;
+pub mod duration;
+pub mod envoy;
+pub mod identity;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod node;
+pub mod proxy_config;
+pub mod relay;
+pub mod sds;
+pub mod settings;
+pub mod status;
+pub mod uds;
+pub mod upstream;

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Addresses of this machine, and small HTTP requests to neighbours on loopback.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The addresses that peers can reach: no loopback, no link-local ones. Sorted, IPv4 first.
+pub fn machine_addresses() -> Vec<IpAddr> {
+    let v4 = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let v6 = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let mut found: BTreeSet<IpAddr> = ipv4_of(&v4).map(IpAddr::V4).collect();
+    found.extend(ipv6_of(&v6).map(IpAddr::V6));
+    found.into_iter().collect()
+}
+
+/// Local addresses of the kernel's routing trie: a line `|-- ADDRESS` followed by `/32 host LOCAL`.
+fn ipv4_of(trie: &str) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    let lines = trie.lines().zip(trie.lines().skip(1));
+    lines
+        .filter(|(_, next)| next.contains("/32 host LOCAL"))
+        .filter_map(|(line, _)| line.trim().strip_prefix("|-- ")?.trim().parse().ok())
+        .filter(|a: &Ipv4Addr| !a.is_loopback() && !a.is_link_local() && !a.is_unspecified())
+}
+
+/// Lines of 32 hexadecimal digits, index, prefix length, scope (00: global), flags, interface.
+fn ipv6_of(table: &str) -> impl Iterator<Item = Ipv6Addr> + '_ {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let scope = fields.nth(2)?;
+        (scope == "00").then_some(Ipv6Addr::from(address))
+    })
+}
+
+/// An answer of a neighbour.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Larger answers are refused, except where the body is streamed.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// Sends a request without a body and reads the whole answer.
+///
+/// # Errors
+/// When there is no answer in the time given, or it is not HTTP.
+pub async fn request(method: Method, address: &str, path: &str, within: Duration) -> Result<Answer, String> {
+    let whole = async {
+        let response = send(method, address, path).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|e| e.to_string())?;
+        Ok(Answer { status, body: body.to_bytes() })
+    };
+    tokio::time::timeout(within, whole).await.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
+}
+
+/// Sends a request without a body; the answer's body is left to be read.
+///
+/// # Errors
+/// When the connection or the exchange fails.
+pub async fn send(method: Method, address: &str, path: &str) -> Result<http::Response<hyper::body::Incoming>, String> {
+    let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(16 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| e.to_string())?;
+    // The task ends with the connection; its error shows in the exchange below.
+    tokio::spawn(async move { drop(connection.await) });
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, address)
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| e.to_string())?;
+    sender.send_request(request).await.map_err(|e| format!("{address}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_of_the_kernel() {
+        let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.3.0\n        /24 link UNICAST\n     |-- 10.0.3.7\n        \
+                    /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 169.254.1.1\n        /32 host LOCAL\n";
+        assert_eq!(ipv4_of(trie).collect::<Vec<_>>(), [Ipv4Addr::new(10, 0, 3, 7)]);
+        let table = "fe80000000000000505400fffe000001 02 40 20 80 eth0\nfd000000000000000000000000000007 02 40 00 80 eth0\n\
+                     00000000000000000000000000000001 01 80 10 80 lo\n";
+        assert_eq!(ipv6_of(table).collect::<Vec<_>>(), ["fd00::7".parse::<Ipv6Addr>().unwrap()]);
+    }
+}
