@@ -27,7 +27,7 @@ mod workloads;
 pub use compiler::Compiler;
 pub use credentials::NamedCredential;
 pub use endpoints::{Endpoints, ServiceKey};
-pub use istio::DestinationRules;
+pub use istio::{ClientReads, DestinationRules};
 pub use lower::{LowerContext, Table};
 pub use mesh::lower_mesh;
 pub use scope::{EgressListener, Scope, Scopes};

@@ -2,7 +2,7 @@
 //! Sidecar objects: what a workload's proxy sees and serves
 //! (<https://istio.io/latest/docs/reference/config/networking/sidecar/>).
 
-use crate::{Host, Labels, OutboundMode, Port, Str};
+use crate::{ConnectionPool, Host, Labels, OutboundMode, Port, Str};
 use serde::Serialize;
 
 /// A namespace of an egress host.
@@ -65,6 +65,8 @@ pub struct SidecarIngress {
     pub capture: CaptureMode,
     /// `IP:PORT`, `unix://PATH` or empty: where the application listens.
     pub default_endpoint: Str,
+    /// Limits of connections to the application.
+    pub connection_pool: Option<ConnectionPool>,
 }
 
 /// A Sidecar object.
@@ -82,4 +84,6 @@ pub struct Sidecar {
     pub egress: Vec<SidecarEgress>,
     /// Calls to unknown hosts; none = as the mesh says.
     pub outbound_mode: Option<OutboundMode>,
+    /// Limits of connections to the application on ports that do not say.
+    pub connection_pool: Option<ConnectionPool>,
 }

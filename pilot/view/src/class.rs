@@ -57,10 +57,15 @@ fn is_bound_to_addresses(scope: &Scope, node: &ProxyNode) -> bool {
         sidecar.ingress.iter().any(|listener| listener.capture == CaptureMode::None)
             || sidecar.egress.iter().any(|listener| listener.capture == CaptureMode::None)
     });
+    let sends_to_own_address = scope.sidecar.as_ref().is_some_and(|sidecar| {
+        let of_proxy = |endpoint: &str| endpoint.starts_with("0.0.0.0:") || endpoint.starts_with("[::]:");
+        sidecar.ingress.iter().any(|listener| of_proxy(&listener.default_endpoint))
+    });
     let dials_pods = |service: &tiphys_model::Service| {
         service.is_headless() && service.ports.iter().any(|port| !port.protocol.is_http())
     };
     node.interception == InterceptionMode::None
         || captures_none
+        || sends_to_own_address
         || node.kind == ProxyType::Sidecar && scope.services.iter().any(|service| dials_pods(service))
 }

@@ -3,12 +3,22 @@
 
 use crate::Context;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tiphys_compile::ServiceKey;
 use tiphys_model::Fingerprint;
 use tiphys_xds::{Entry, ResourceType};
 
+/// The resources of some services.
+#[derive(Debug, Default)]
+pub struct Patch {
+    /// Those that there are.
+    pub upserts: Vec<Entry>,
+    /// Names of those that are there no more.
+    pub removals: Vec<Arc<str>>,
+}
+
 /// Makes the resources of some services only.
-pub type PatchFn = fn(&Context<'_>, &BTreeSet<ServiceKey>) -> Vec<Entry>;
+pub type PatchFn = fn(&Context<'_>, &BTreeSet<ServiceKey>) -> Patch;
 
 /// How the table of one type is made. Two contexts with equal `proxy` and `world` fingerprints must have equal tables: whatever `build`
 /// reads has to be in one of the two.

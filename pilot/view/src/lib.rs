@@ -8,8 +8,12 @@
 
 mod class;
 mod client;
+mod clusters;
 mod context;
+mod destination;
+mod endpoints;
 mod generator;
+mod inbound_clusters;
 mod memo;
 mod node;
 mod render;
@@ -19,7 +23,7 @@ mod views;
 
 pub use client::{ClientInfo, SentState};
 pub use context::Context;
-pub use generator::{Generator, PatchFn};
+pub use generator::{Generator, Patch, PatchFn};
 pub use memo::Memo;
 pub use node::proxy_of;
 pub use render::render;
@@ -27,5 +31,5 @@ pub use views::{Client, Observer, Pushed, Views};
 
 /// How each type of resources is made, in the order of sending.
 pub fn generators() -> Vec<Generator> {
-    Vec::new()
+    vec![clusters::generator(), endpoints::generator()]
 }

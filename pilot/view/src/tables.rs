@@ -49,7 +49,8 @@ impl Tables {
         }
         let table = match (generator.patch, slot.made_from) {
             (Some(patch), Some(before)) if before == (from.0, endpoints.previous()) => {
-                slot.table.patch(patch(cx, endpoints.changed()), &[])
+                let patch = patch(cx, endpoints.changed());
+                slot.table.patch(patch.upserts, &patch.removals)
             }
             _ => slot.table.replace((generator.build)(cx)),
         };

@@ -29,6 +29,34 @@ pub struct DestinationRules {
     root: Str,
     default_export: Visibility,
     fingerprint: Fingerprint,
+    reads: ClientReads,
+}
+
+/// What of a client some rule makes its configuration depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientReads {
+    /// Its labels (workload selectors, failover priorities).
+    pub labels: bool,
+    /// Its locality (balancing by locality; outlier detection switches failover on).
+    pub place: bool,
+}
+
+impl ClientReads {
+    fn add(&mut self, rule: &DestinationRule) {
+        let policies = rule.policy.iter().chain(rule.subsets.iter().filter_map(|subset| subset.policy.as_ref()));
+        let parts = policies.flat_map(|policy| {
+            let ports = policy.ports.values().map(|port| (&port.load_balancer, &port.outlier_detection));
+            std::iter::once((&policy.load_balancer, &policy.outlier_detection)).chain(ports)
+        });
+        for (balancer, outlier) in parts {
+            let locality = balancer.as_ref().and_then(|balancer| balancer.locality.as_ref());
+            let zones = balancer.as_ref().and_then(|balancer| balancer.zone_aware.as_ref());
+            self.place |= outlier.is_some() || locality.is_some() || zones.is_some();
+            self.labels |= locality.is_some_and(|locality| !locality.failover_priority.is_empty());
+            self.labels |= zones.is_some_and(|zones| !zones.failover_priority.is_empty());
+        }
+        self.labels |= rule.workload_selector.is_some();
+    }
 }
 
 impl DestinationRules {
@@ -47,6 +75,7 @@ impl DestinationRules {
         let mut exported: BTreeMap<Str, Building> = BTreeMap::new();
         let mut root_private = Building::default();
         for rule in selecting.into_iter().chain(general) {
+            built.reads.add(rule);
             if in_own_namespace(rule) {
                 own.entry(rule.namespace.clone()).or_default().add(rule);
             }
@@ -61,6 +90,11 @@ impl DestinationRules {
         built.exported = finish(exported);
         built.root_private = root_private.finish();
         built
+    }
+
+    /// What of a client some rule reads.
+    pub fn client_reads(&self) -> ClientReads {
+        self.reads
     }
 
     /// Stands for all rules.

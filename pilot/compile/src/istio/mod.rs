@@ -10,5 +10,5 @@ pub(crate) mod traffic_defaults;
 pub(crate) mod traffic_policy;
 pub mod virtual_service;
 
-pub use destination_rules::DestinationRules;
+pub use destination_rules::{ClientReads, DestinationRules};
 pub(crate) use http_rule::retries;

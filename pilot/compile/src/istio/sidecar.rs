@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lowering of Sidecar objects.
 
+use super::traffic_policy::connection_pool;
 use crate::LowerContext;
 use crate::lower::labels;
 use tiphys_api::istio::networking::sidecar as api;
@@ -24,6 +25,7 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Opt
             api::OutboundTrafficPolicyMode::AllowAny => OutboundMode::AllowAny,
             _ => OutboundMode::RegistryOnly,
         }),
+        connection_pool: spec.inbound_connection_pool.as_ref().map(connection_pool),
     })
 }
 
@@ -46,6 +48,7 @@ fn ingress(listener: &api::IstioIngressListener) -> Option<SidecarIngress> {
         bind: listener.bind.as_str().into(),
         capture: capture(&listener.capture_mode),
         default_endpoint: listener.default_endpoint.as_str().into(),
+        connection_pool: listener.connection_pool.as_ref().map(connection_pool),
     })
 }
 

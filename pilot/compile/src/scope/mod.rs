@@ -47,6 +47,7 @@ pub struct Scope {
     pub outbound_mode: OutboundMode,
     by_host: HashMap<Host, usize>,
     fingerprint: Fingerprint,
+    services_fingerprint: Fingerprint,
 }
 
 impl Scope {
@@ -58,6 +59,11 @@ impl Scope {
     /// Stands for all that the scope holds.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Stands for the services alone, which routes do not change.
+    pub fn services_fingerprint(&self) -> Fingerprint {
+        self.services_fingerprint
     }
 
     /// The egress listener that answers for a port, or for a Unix path when the port is 0.
@@ -90,9 +96,19 @@ impl Scope {
         let by_host = services.iter().enumerate().map(|(index, service)| (service.host.clone(), index)).collect();
         let outbound_mode =
             sidecar.as_ref().and_then(|sidecar| sidecar.outbound_mode).unwrap_or(snapshot.mesh.outbound_mode);
+        let services_fingerprint = Fingerprint::of(&services);
         let listeners: Vec<_> = egress.iter().map(|e| (&e.declared, &e.services, &e.virtual_services)).collect();
         let fingerprint = Fingerprint::of(&(namespace, &sidecar, listeners, &services, outbound_mode));
-        Self { namespace: namespace.into(), sidecar, egress, services, outbound_mode, by_host, fingerprint }
+        Self {
+            namespace: namespace.into(),
+            sidecar,
+            egress,
+            services,
+            outbound_mode,
+            by_host,
+            fingerprint,
+            services_fingerprint,
+        }
     }
 }
 
