@@ -212,3 +212,7 @@ impl Drop for Tracked {
         tracing::info!(by, "configuration stream ended");
     }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;
