@@ -105,9 +105,6 @@ pub struct TransportArgs {
     /// Private key of --tlsCertFile.
     #[arg(long = "tlsKeyFile", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
-    /// Further roots that client certificates may come from.
-    #[arg(long = "caCertFile", value_name = "FILE")]
-    pub ca_cert_file: Option<PathBuf>,
     /// Lowest version of TLS.
     #[arg(long = "tls-min-version", value_name = "VERSION", default_value = "1.2", value_parser = ["1.2", "1.3"])]
     pub tls_min_version: String,
@@ -167,6 +164,9 @@ pub struct WithoutEffectArgs {
     /// There is no Kubernetes client.
     #[arg(long = "kubernetesApiBurst")]
     pub kubernetes_api_burst: Option<String>,
+    /// Clients are given the root that they verify this server with.
+    #[arg(long = "caCertFile")]
+    pub ca_cert_file: Option<String>,
     /// All suites offered are safe.
     #[arg(long = "tls-cipher-suites")]
     pub tls_cipher_suites: Option<String>,
@@ -208,6 +208,7 @@ impl ServeArgs {
             ("--clusterAliases", &w.cluster_aliases, ONE_CLUSTER),
             ("--kubernetesApiQPS", &w.kubernetes_api_qps, KUBERNETES),
             ("--kubernetesApiBurst", &w.kubernetes_api_burst, KUBERNETES),
+            ("--caCertFile", &w.ca_cert_file, "clients are given the root that they verify this server with"),
             ("--tls-cipher-suites", &w.tls_cipher_suites, "only safe cipher suites are offered"),
             (
                 "--keepaliveMaxServerConnectionAge",

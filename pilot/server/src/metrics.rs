@@ -4,6 +4,7 @@
 //! Counters are raised where things happen. What can be read off the running state (clients, objects) is read when Prometheus asks: a
 //! [`Collected`] function sets the gauges just before they are encoded, so that they cannot drift.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use tiphys_api::Kind;
 use tiphys_ca::Sample;
 
 use crate::version;
@@ -164,6 +166,20 @@ impl Metrics {
             collected: Mutex::default(),
             sampled: Mutex::default(),
         }))
+    }
+
+    /// Sets how many objects of each kind there are.
+    pub fn count_objects(&self, counts: impl Iterator<Item = (Kind, usize)>) {
+        // Two groups have a kind Gateway.
+        let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+        counts.for_each(|(kind, count)| *by_name.entry(kind.name()).or_default() += count);
+        for (name, count) in by_name {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.objects.with_label_values(&[name]).set(count);
+            if name == Kind::VirtualService.name() {
+                self.virtual_services.set(count);
+            }
+        }
     }
 
     /// Has a function set gauges whenever metrics are read.

@@ -59,6 +59,13 @@ pub const TABLE: &[Setting] = &[
         meaning: "Whether /debug/force_disconnect is served",
     },
     Setting { name: "ISTIO_GPRC_MAXSTREAMS", default: "100000", meaning: "Most streams on one connection" },
+    Setting {
+        name: "DEFAULT_WORKLOAD_CERT_TTL",
+        default: "24h",
+        meaning: "Life of a certificate for which none was asked",
+    },
+    Setting { name: "MAX_WORKLOAD_CERT_TTL", default: "2160h", meaning: "Longest life of a certificate" },
+    Setting { name: "POD_NAME", default: "tiphys", meaning: "Name of this instance, in what it tells proxies" },
     Setting { name: "REVISION", default: "default", meaning: "Revision of this control plane" },
 ];
 
@@ -67,8 +74,7 @@ pub const TABLE: &[Setting] = &[
 pub const WITHOUT_EFFECT: &[&str] = &[
     "AMBIENT_SCOPED_ADDRESS_PUSHES", "AUDIENCE", "BLOCKED_CIDRS_IN_JWKS_URIS", "BLOCKED_CIDRS_IN_WASM_FETCH", "CA_TRUSTED_NODE_ACCOUNTS",
     "CERT_SIGNER_DOMAIN", "CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR", "CITADEL_SELF_SIGNED_CA_CERT_TTL", "CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE",
-    "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", "CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", "DEFAULT_WORKLOAD_CERT_TTL",
-    "DISABLE_SHADOW_HOST_SUFFIX", "DISABLE_TRACK_REMAINING_CB_METRICS", "ENABLE_100_CONTINUE_HEADERS", "ENABLE_CLUSTER_TRUST_BUNDLE_API",
+    "CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", "CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE",     "DISABLE_SHADOW_HOST_SUFFIX", "DISABLE_TRACK_REMAINING_CB_METRICS", "ENABLE_100_CONTINUE_HEADERS", "ENABLE_CLUSTER_TRUST_BUNDLE_API",
     "ENABLE_ENHANCED_DESTINATIONRULE_MERGE", "ENABLE_GATEWAY_API_INFERENCE_EXTENSION", "ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT",
     "ENABLE_HCM_INTERNAL_NETWORKS", "ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES", "ENABLE_LAZY_SIDECAR_EVALUATION", "ENABLE_LEADER_ELECTION",
     "ENABLE_LOCALITY_WEIGHTED_LB_CONFIG", "ENABLE_MCS_AUTO_EXPORT", "ENABLE_MCS_CLUSTER_LOCAL", "ENABLE_MCS_HOST", "ENABLE_MCS_SERVICE_DISCOVERY",
@@ -80,7 +86,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "ISTIO_KUBE_CLIENT_CONTENT_TYPE", "ISTIO_MULTIROOT_MESH", "ISTIO_WASM_MAX_BINARY_SIZE_BYTES", "ISTIO_WATCH_NAMESPACE",
     "ISTIO_WORKLOAD_ENTRY_VALIDATE_IDENTITY", "JWKS_RESOLVER_INSECURE_SKIP_VERIFY", "JWT_RULE", "K8S_SIGNER",
     "LABEL_CANONICAL_SERVICES_FOR_MESH_EXTERNAL_SERVICE_ENTRIES", "LOCAL_CLUSTER_SECRET_WATCHER", "MAX_CONNECTIONS_PER_SOCKET_EVENT_LOOP",
-    "MAX_WORKLOAD_CERT_TTL", "MCS_API_GROUP", "MCS_API_VERSION", "MUTEX_PROFILE_FRACTION", "PILOT_AGENT_MERGE_ENVOY_STATS",
+    "MCS_API_GROUP", "MCS_API_VERSION", "MUTEX_PROFILE_FRACTION", "PILOT_AGENT_MERGE_ENVOY_STATS",
     "PILOT_ALLOW_ANY_DYNAMIC_DNS_MAX_HOSTS", "PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE", "PILOT_ANALYSIS_INTERVAL",
     "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS", "PILOT_CA_CERT_CONFIGMAP", "PILOT_CERT_PROVIDER", "PILOT_CONVERT_SIDECAR_SCOPE_CONCURRENCY",
     "PILOT_CRL_CONFIGMAP", "PILOT_DISABLE_MX_ALPN", "PILOT_DNS_CARES_UDP_MAX_QUERIES", "PILOT_DNS_JITTER_DURATION", "PILOT_DRAINING_LABEL",
@@ -133,6 +139,12 @@ pub struct Settings {
     pub unsafe_admin: bool,
     /// Most streams on one connection.
     pub max_streams: u32,
+    /// Life of a certificate for which none was asked.
+    pub certificate_ttl: Duration,
+    /// Longest life of a certificate.
+    pub max_certificate_ttl: Duration,
+    /// Name of this instance.
+    pub instance: String,
     /// Revision of this control plane.
     pub revision: String,
 }
@@ -165,6 +177,9 @@ impl Settings {
             debug_namespaces: read.list("DEBUG_ENDPOINT_AUTH_ALLOWED_NAMESPACES"),
             unsafe_admin: read.bool("UNSAFE_ENABLE_ADMIN_ENDPOINTS")?,
             max_streams: read.number("ISTIO_GPRC_MAXSTREAMS")?,
+            certificate_ttl: read.duration("DEFAULT_WORKLOAD_CERT_TTL")?,
+            max_certificate_ttl: read.duration("MAX_WORKLOAD_CERT_TTL")?,
+            instance: read.text("POD_NAME"),
             revision: read.text("REVISION"),
         })
     }
@@ -192,6 +207,9 @@ impl Default for Settings {
             debug_namespaces: BTreeSet::new(),
             unsafe_admin: false,
             max_streams: 100_000,
+            certificate_ttl: Duration::from_secs(24 * 3_600),
+            max_certificate_ttl: Duration::from_secs(90 * 24 * 3_600),
+            instance: "tiphys".to_owned(),
             revision: "default".to_owned(),
         }
     }

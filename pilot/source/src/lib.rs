@@ -11,6 +11,7 @@
 //! - an object in two places is in force from the first, and reported for the other.
 
 pub mod dir;
+mod fail_safe;
 mod ledger;
 pub mod mem;
 mod read;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object, Origin, Problem, Severity};
 use tokio::sync::mpsc;
 
+pub use fail_safe::in_force;
 pub use read::{Contents, Document, read_documents};
 
 /// A change of what is in force.

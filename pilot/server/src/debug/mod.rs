@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Debug pages, in the shapes that istiod's have, so that `istioctl` and scripts read them.
+//!
+//! Callers on this machine see everything. Others show a service account's token: one of the system namespace sees everything, one of another
+//! namespace the pages and proxies of its own namespace only. Secrets are never shown.
+
+mod config;
+mod dump;
+mod proxies;
+mod services;
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::authenticate::credentials_of;
+use crate::http::Shown;
+
+/// What a caller may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    All,
+    /// What belongs to this namespace.
+    Namespace(String),
+}
+
+impl Access {
+    /// Whether something of this namespace may be seen.
+    pub fn sees(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(own) => own == namespace,
+        }
+    }
+}
+
+/// Name and purpose of each page.
+const PAGES: &[(&str, &str)] = &[
+    ("adsz", "Connected proxies, who they are and what they watch"),
+    ("clusterz", "Clusters that objects are read from"),
+    (
+        "config_dump",
+        "What a proxy is given, as Envoy's config_dump has it; ?proxyID=NAME.NAMESPACE, types=, include_eds",
+    ),
+    ("configz", "Objects in force"),
+    ("connections", "Connected proxies"),
+    ("ecdsz", "Extension configurations of a proxy; ?proxyID=NAME.NAMESPACE"),
+    ("edsz", "Endpoints that a proxy is given; ?proxyID=NAME.NAMESPACE"),
+    ("endpointShardz", "Endpoints of every service"),
+    ("endpointz", "Endpoints of every service"),
+    ("instancesz", "Services that each connected proxy serves"),
+    ("mesh", "Settings of the mesh"),
+    ("ndsz", "Names that a proxy resolves; ?proxyID=NAME.NAMESPACE"),
+    ("networkz", "Gateways between networks"),
+    ("push_status", "What the last picture leaves out or replaces, and why"),
+    ("registryz", "Services"),
+    ("reportz", "What is wrong with objects and files"),
+    ("resourcesz", "Kinds of objects that are read"),
+    ("syncz", "What each connected proxy was sent and took"),
+];
+
+/// Pages that show one proxy only: open to the proxy's namespace.
+const OF_ONE_PROXY: &[&str] = &["config_dump", "edsz", "ndsz", "ecdsz"];
+/// Pages that can be cut down to one namespace.
+const CUT: &[&str] = &["adsz", "connections", "syncz", "instancesz"];
+
+/// The pages, less the list at /debug itself.
+pub fn router() -> Router<Shown> {
+    Router::new()
+        .route("/debug/adsz", get(proxies::adsz))
+        .route("/debug/clusterz", get(services::clusterz))
+        .route("/debug/config_dump", get(dump::config_dump))
+        .route("/debug/configz", get(config::configz))
+        .route("/debug/connections", get(proxies::connections))
+        .route("/debug/ecdsz", get(dump::ecdsz))
+        .route("/debug/edsz", get(dump::edsz))
+        .route("/debug/endpointShardz", get(services::endpointz))
+        .route("/debug/endpointz", get(services::endpointz))
+        .route("/debug/instancesz", get(services::instancesz))
+        .route("/debug/list", get(list))
+        .route("/debug/mesh", get(config::mesh))
+        .route("/debug/ndsz", get(dump::ndsz))
+        .route("/debug/networkz", get(services::networkz))
+        .route("/debug/push_status", get(config::push_status))
+        .route("/debug/registryz", get(services::registryz))
+        .route("/debug/reportz", get(config::reportz))
+        .route("/debug/resourcesz", get(config::resourcesz))
+        .route("/debug/syncz", get(proxies::syncz))
+}
+
+/// What this caller may see of this page.
+///
+/// # Errors
+/// The status to answer: 401 without a valid token, 403 when the page is not for the token's namespace.
+pub async fn access(shown: &Shown, peer: SocketAddr, headers: &HeaderMap, path: &str) -> Result<Access, StatusCode> {
+    if is_loopback(peer.ip()) {
+        return Ok(Access::All);
+    }
+    let mut request = Request::new(());
+    *request.headers_mut() = headers.clone();
+    let caller = shown.authenticators.authenticate(&credentials_of(&request)).await.map_err(|error| {
+        tracing::warn!(target: "authn", "{path} is refused to {peer}: {error}");
+        StatusCode::UNAUTHORIZED
+    })?;
+    let namespace = caller.identities.first().map(|id| id.namespace().to_owned()).ok_or(StatusCode::UNAUTHORIZED)?;
+    let system = shown.published.borrow().mesh.root_namespace.clone();
+    if !shown.settings.debug_auth || namespace == system || shown.settings.debug_namespaces.contains(&namespace) {
+        return Ok(Access::All);
+    }
+    let page = path.strip_prefix("/debug/").unwrap_or_default();
+    if OF_ONE_PROXY.contains(&page) || CUT.contains(&page) {
+        return Ok(Access::Namespace(namespace));
+    }
+    tracing::warn!(target: "authn", "{path} is not for namespace {namespace}");
+    Err(StatusCode::FORBIDDEN)
+}
+
+/// Loopback, also as IPv4 inside of IPv6, which a dual-stack listener reports.
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    }
+}
+
+/// The list of pages.
+pub async fn index(State(shown): State<Shown>) -> Html<String> {
+    let rows: String = PAGES
+        .iter()
+        .map(|(name, what)| format!("<tr><td><a href=\"/debug/{name}\">/debug/{name}</a></td><td>{what}</td></tr>\n"))
+        .collect();
+    let proxies = shown.views.clients().len();
+    Html(format!(
+        "<!DOCTYPE html>\n<html><head><title>Tiphys: debug</title></head><body>\n<p>{proxies} proxies are connected. \
+         <b>?pretty</b> formats a page's JSON.</p>\n<table>\n<tr><th>Page</th><th>What it shows</th></tr>\n{rows}</table>\n</body></html>\n"
+    ))
+}
+
+async fn list(RawQuery(query): RawQuery) -> Response {
+    json(query.as_deref(), &PAGES.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+}
+
+/// The value of a parameter in a query.
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// A page of JSON; `?pretty` lays it out for readers.
+fn json(query: Option<&str>, value: &impl Serialize) -> Response {
+    let text =
+        if parameter(query, "pretty").is_some() { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], Body::from(text)).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

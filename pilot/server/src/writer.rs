@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one writer: changes of objects and of the mesh's settings in, snapshots out to the views.
+//!
+//! While a snapshot is computed, on a thread of its own, the next changes gather; so a busy mesh batches by itself. Nothing is served before
+//! every kind was read once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tiphys_api::mesh::MeshConfig;
+use tiphys_api::{Kind, Object, Severity};
+use tiphys_ca::{DevTokenIssuer, ServiceAccount};
+use tiphys_compile::Compiler;
+use tiphys_source::dir::{Text, TextFile};
+use tiphys_source::{Batch, Located, Outcome, Report, ReportId, in_force};
+use tiphys_view::Views;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{self, Instant};
+
+use crate::gather::{Debounce, Due, Gather};
+use crate::metrics::Metrics;
+use crate::pushes::{Pushes, name_changes};
+
+/// A question that only the writer can answer.
+pub type ObjectsQuery = oneshot::Sender<Vec<Arc<Object>>>;
+
+/// What others may look at.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The mesh's settings in force.
+    pub mesh: Arc<MeshConfig>,
+    /// What is wrong with objects and files.
+    pub reports: Arc<BTreeMap<ReportId, Report>>,
+    /// Whether the first full picture is served.
+    pub ready: bool,
+}
+
+/// What the writer works with.
+pub struct WriterParts {
+    /// Where changes come from.
+    pub batches: mpsc::Receiver<Batch>,
+    /// Questions.
+    pub queries: mpsc::Receiver<ObjectsQuery>,
+    /// The MeshConfig file; its first text was taken.
+    pub mesh_file: TextFile,
+    /// Serves snapshots.
+    pub views: Arc<Views>,
+    /// How long changes wait.
+    pub debounce: Debounce,
+    /// Follows pushes.
+    pub pushes: Arc<Pushes>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Told of all that others may look at.
+    pub published: watch::Sender<Published>,
+    /// Told of the mesh's service accounts.
+    pub accounts: watch::Sender<BTreeSet<ServiceAccount>>,
+    /// Writes their tokens, where it is asked for.
+    pub tokens: Option<Arc<DevTokenIssuer>>,
+}
+
+/// The only task that changes the picture of the mesh.
+pub struct Writer {
+    parts: WriterParts,
+    /// None only while a thread works with it.
+    compiler: Option<Compiler>,
+    gather: Gather,
+    waiting_for: BTreeSet<Kind>,
+    reports: BTreeMap<ReportId, Report>,
+    started: Instant,
+}
+
+/// What a thread made of changes.
+struct Made {
+    compiler: Compiler,
+    /// None when nothing that matters changed.
+    generation: Option<u64>,
+    services: usize,
+    took: std::time::Duration,
+}
+
+impl Writer {
+    /// A writer that has read nothing yet.
+    pub fn new(parts: WriterParts, compiler: Compiler) -> Self {
+        Self {
+            parts,
+            compiler: Some(compiler),
+            gather: Gather::default(),
+            waiting_for: Kind::ALL.iter().copied().collect(),
+            reports: BTreeMap::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs until its sources end.
+    ///
+    /// # Errors
+    /// When computing fails, which is a bug: a server that goes on would serve an old picture for ever.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            let ready = self.waiting_for.is_empty();
+            let due = self.gather.due(&self.parts.debounce).filter(|_| ready);
+            let wake = [due, self.parts.pushes.due()].into_iter().flatten().min();
+            tokio::select! {
+                batch = self.parts.batches.recv() => match batch {
+                    Some(batch) => self.take(batch).await?,
+                    None => return Ok(()),
+                },
+                text = self.parts.mesh_file.next() => self.take_mesh(&text),
+                Some(answer) = self.parts.queries.recv() => self.answer(answer),
+                () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.parts.pushes.close(Instant::now());
+                    if ready && let Some(due) = self.gather.take(&self.parts.debounce, Instant::now()) {
+                        self.push(due).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
+        let Batch { changes, reports, mended, synced } = batch;
+        for change in &changes {
+            let event = if change.object.is_some() { "update" } else { "delete" };
+            self.parts.metrics.config_events.with_label_values(&[change.key.kind.name(), event]).inc();
+        }
+        self.parts.metrics.inbound.with_label_values(&["config"]).inc_by(changes.len() as u64);
+        self.gather.add(changes, &self.parts.debounce, Instant::now());
+        for id in mended {
+            if let Some(report) = self.reports.remove(&id).filter(Report::is_error) {
+                tracing::info!(target: "validation", "mended: {}", name_report(&report));
+            }
+        }
+        for report in reports {
+            log_report(&report);
+            self.reports.insert(report.id.clone(), report);
+        }
+        self.publish();
+        if !synced.is_empty() && !self.waiting_for.is_empty() {
+            self.waiting_for.retain(|kind| !synced.contains(kind));
+            if self.waiting_for.is_empty() {
+                self.first_picture().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn first_picture(&mut self) -> anyhow::Result<()> {
+        let since = self.started;
+        // Nothing to wait for any more: all there is goes into the first picture.
+        let all = Debounce { after: std::time::Duration::ZERO, max: std::time::Duration::ZERO, endpoints: true };
+        let due = self.gather.take(&all, Instant::now());
+        self.push(due.unwrap_or(Due { changes: Vec::new(), mesh: false, since })).await?;
+        self.parts.published.send_modify(|published| published.ready = true);
+        let objects: usize = self.compiler()?.store().counts().map(|(_, count)| count).sum();
+        let errors = self.reports.values().filter(|report| report.is_error()).count();
+        tracing::info!(
+            "the first picture is complete: {objects} objects, {errors} errors, after {:?}",
+            since.elapsed()
+        );
+        Ok(())
+    }
+
+    fn take_mesh(&mut self, text: &Text) {
+        let path = self.parts.mesh_file.path().to_owned();
+        let id = ReportId { place: Arc::from(path.as_path()), key: None, nth: 0 };
+        self.reports.remove(&id);
+        match read_mesh(&path, text) {
+            Ok((mesh, warnings)) => {
+                warnings.iter().for_each(log_report);
+                let before = self.parts.published.borrow().mesh.clone();
+                if *before != mesh {
+                    if before.trust_domain != mesh.trust_domain {
+                        tracing::warn!(
+                            "the trust domain changed: certificates are issued for {} until a restart",
+                            before.trust_domain
+                        );
+                    }
+                    if let Some(compiler) = &mut self.compiler {
+                        compiler.set_mesh(&mesh);
+                    }
+                    self.parts.published.send_modify(|published| published.mesh = Arc::new(mesh));
+                    self.gather.mesh_changed(Instant::now());
+                }
+            }
+            Err(report) => {
+                log_report(&report);
+                self.reports.insert(id, *report);
+            }
+        }
+        self.publish();
+    }
+
+    fn compiler(&self) -> anyhow::Result<&Compiler> {
+        self.compiler.as_ref().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))
+    }
+
+    fn answer(&self, answer: ObjectsQuery) {
+        let Some(compiler) = &self.compiler else { return };
+        let objects = Kind::ALL.iter().flat_map(|kind| compiler.store().of_kind(*kind).cloned()).collect();
+        // Who asked may be gone.
+        let _ = answer.send(objects);
+    }
+
+    fn publish(&self) {
+        let errors = self.reports.values().filter(|report| report.is_error()).count();
+        self.parts.metrics.rejected.set(i64::try_from(errors).unwrap_or(i64::MAX));
+        let reports = Arc::new(self.reports.clone());
+        self.parts.published.send_modify(|published| published.reports = reports);
+    }
+
+    /// A proxy of a new account can be started as soon as the account is pushed, so its token has to be there.
+    async fn tell_accounts(&self, accounts: BTreeSet<ServiceAccount>) -> anyhow::Result<()> {
+        self.parts.accounts.send_replace(accounts.clone());
+        if let Some(issuer) = self.parts.tokens.clone() {
+            tokio::task::spawn_blocking(move || write_tokens(&issuer, &accounts)).await?;
+        }
+        Ok(())
+    }
+
+    async fn push(&mut self, due: Due) -> anyhow::Result<()> {
+        let Due { changes, mesh, since } = due;
+        let metrics = self.parts.metrics.clone();
+        metrics.debounce.observe(since.elapsed().as_secs_f64());
+        let accounts = changes.iter().any(|change| change.key.kind == Kind::ServiceAccount);
+        let what = name_changes(changes.iter().map(|change| &change.key), mesh);
+        metrics.push_triggers.with_label_values(&[if mesh { "global" } else { trigger(&changes) }]).inc();
+        let mut compiler = self.compiler.take().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))?;
+        let (views, pushes) = (self.parts.views.clone(), self.parts.pushes.clone());
+        let named = what.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let began = std::time::Instant::now();
+            for change in &changes {
+                in_force(change).into_iter().for_each(|(key, object)| compiler.apply(key, object));
+            }
+            let snapshot = compiler.snapshot();
+            let took = began.elapsed();
+            let services = snapshot.services.all.len();
+            let generation = snapshot.generation;
+            let serves = views.snapshot().is_none_or(|served| served.generation != generation);
+            if serves {
+                pushes.begin(generation, named, since);
+                let pushed = views.advance(snapshot);
+                pushes.told(generation, pushed);
+            }
+            Made { compiler, generation: serves.then_some(generation), services, took }
+        });
+        let Made { compiler, generation, services, took } = made.await?;
+        metrics.snapshot.observe(took.as_secs_f64());
+        metrics.services.set(i64::try_from(services).unwrap_or(i64::MAX));
+        metrics.count_objects(compiler.store().counts());
+        if accounts {
+            self.tell_accounts(service_accounts(&compiler)).await?;
+        }
+        self.compiler = Some(compiler);
+        if generation.is_none() {
+            tracing::info!(target: "push", "{what}: nothing changed for any proxy, {:.1} ms", since.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+}
+
+/// istiod's name for the reason of a push.
+fn trigger(changes: &[tiphys_source::Change]) -> &'static str {
+    match changes.first().map(|change| change.key.kind) {
+        Some(Kind::EndpointSlice | Kind::Endpoints | Kind::Pod) => "endpoint",
+        Some(Kind::Service | Kind::ServiceEntry) => "service",
+        Some(Kind::Secret) => "secret",
+        _ => "config",
+    }
+}
+
+/// Writes the tokens that are due; trouble is logged.
+pub fn write_tokens(issuer: &DevTokenIssuer, accounts: &BTreeSet<ServiceAccount>) {
+    match issuer.refresh(accounts) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("wrote {count} development tokens for {} service accounts", accounts.len()),
+        Err(error) => tracing::error!("development tokens: {error}"),
+    }
+}
+
+fn service_accounts(compiler: &Compiler) -> BTreeSet<ServiceAccount> {
+    let accounts = compiler.store().of_kind(Kind::ServiceAccount);
+    accounts.map(|o| ServiceAccount { namespace: o.meta.namespace.clone(), name: o.meta.name.clone() }).collect()
+}
+
+/// The settings that a MeshConfig file gives, and what is odd in it.
+///
+/// # Errors
+/// What is wrong with the file; nothing of it is taken then.
+pub fn read_mesh(path: &std::path::Path, text: &Text) -> Result<(MeshConfig, Vec<Report>), Box<Report>> {
+    let report = |line: usize, column: usize, problem: tiphys_api::Problem| {
+        let place: Arc<std::path::Path> = Arc::from(path);
+        let origin = tiphys_api::Origin { file: Some(place.clone()), line, column };
+        let outcome = if problem.severity == Severity::Error { Outcome::Kept } else { Outcome::InForce };
+        let problems = vec![Located { origin: origin.clone(), problem }];
+        Report { id: ReportId { place, key: None, nth: 0 }, origin, problems, outcome }
+    };
+    match text {
+        Text::Missing => Ok((MeshConfig::default(), Vec::new())),
+        Text::Unreadable(why) => {
+            Err(Box::new(report(0, 0, tiphys_api::Problem::error("", format!("cannot be read: {why}")))))
+        }
+        Text::Is(text) => match MeshConfig::default().merge_yaml(text) {
+            Ok((mesh, warnings)) => {
+                let place = |path: &str| tiphys_api::locate_field(text, path).unwrap_or((1, 1));
+                let reports = warnings.into_iter().map(|w| {
+                    let (line, column) = place(&w.path);
+                    report(line, column, w)
+                });
+                Ok((mesh, reports.collect()))
+            }
+            Err(e) => Err(Box::new(report(e.line, e.column, tiphys_api::Problem::error(e.path, e.message)))),
+        },
+    }
+}
+
+/// One line of the log for each problem.
+pub fn log_report(report: &Report) {
+    let outcome = report.outcome;
+    for (line, located) in report.lines().zip(&report.problems) {
+        match located.problem.severity {
+            Severity::Error => tracing::error!(target: "validation", "{line} ({outcome})"),
+            Severity::Warning => tracing::warn!(target: "validation", "{line}"),
+        }
+    }
+}
+
+fn name_report(report: &Report) -> String {
+    let key = report.id.key.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
+    format!("{}{key}", report.origin)
+}
