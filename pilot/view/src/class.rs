@@ -18,11 +18,12 @@ pub(crate) struct Class {
 impl Class {
     /// The class of a proxy in a snapshot, and its fingerprint.
     pub fn of(snapshot: &Snapshot, scope: &Scope, node: &ProxyNode) -> (Fingerprint, Self) {
-        let node = node.class(is_bound_to_addresses(scope, node));
+        // Targets are found by the proxy's own address, which the class may not have any more.
         let targets = match node.kind {
-            ProxyType::Sidecar => snapshot.targets(&node),
-            _ => Vec::new(),
+            ProxyType::Sidecar | ProxyType::Router => snapshot.targets(node),
+            ProxyType::Waypoint => Vec::new(),
         };
+        let node = node.class(is_bound_to_addresses(scope, node));
         let fingerprint = Fingerprint::of(&(&node, &targets));
         (fingerprint, Self { node, targets, view: Mutex::default() })
     }

@@ -12,11 +12,13 @@ mod clusters;
 mod context;
 mod destination;
 mod endpoints;
+pub mod gateways;
 mod generator;
 mod inbound_clusters;
 mod memo;
 mod node;
 mod render;
+mod routes;
 mod secrets;
 mod tables;
 mod views;
@@ -31,5 +33,5 @@ pub use views::{Client, Observer, Pushed, Views};
 
 /// How each type of resources is made, in the order of sending.
 pub fn generators() -> Vec<Generator> {
-    vec![clusters::generator(), endpoints::generator()]
+    vec![clusters::generator(), endpoints::generator(), routes::generator()]
 }

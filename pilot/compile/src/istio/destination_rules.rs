@@ -28,6 +28,7 @@ pub struct DestinationRules {
     root_private: ByHost,
     root: Str,
     default_export: Visibility,
+    selecting: bool,
     fingerprint: Fingerprint,
     reads: ClientReads,
 }
@@ -66,6 +67,7 @@ impl DestinationRules {
         let mut built = Self {
             root: mesh.root_namespace.clone(),
             default_export: default.clone(),
+            selecting: rules.iter().any(|rule| rule.workload_selector.is_some()),
             fingerprint: Fingerprint::of(&(rules, &mesh.root_namespace, default)),
             ..Self::default()
         };
@@ -100,6 +102,11 @@ impl DestinationRules {
     /// Stands for all rules.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Whether any rule is for single workloads, so that the labels of clients matter.
+    pub fn asks_for_labels(&self) -> bool {
+        self.selecting
     }
 
     /// The rule for a service that counts for outbound traffic of a workload.

@@ -59,17 +59,18 @@ pub fn domains(input: &DomainsInput) -> Domains {
     Domains { all: all.into_iter().map(Str::from).collect(), short: short.into_iter().map(Str::from).collect() }
 }
 
-/// The addresses of the service that the caller can use.
-fn addresses(input: &DomainsInput) -> impl Iterator<Item = &str> {
+/// The addresses of the service that the caller can use; when none is of its families, the default one all the same.
+fn addresses(input: &DomainsInput) -> Vec<&str> {
     let service = &input.service;
-    let usable = |address: &str| match address.contains(':') {
-        true => input.ipv6,
-        false => input.ipv4,
-    };
-    let own = service.addresses.iter().filter(|address| &***address != UNSPECIFIED);
-    let none = own.clone().next().is_none();
-    let auto = service.auto_addresses.iter().filter(move |_| none && input.auto_addresses);
-    own.chain(auto).map(|address| &**address).filter(move |address| usable(address))
+    let usable = |address: &&str| if address.contains(':') { input.ipv6 } else { input.ipv4 };
+    let own: Vec<&str> =
+        service.addresses.iter().map(|address| &**address).filter(|address| *address != UNSPECIFIED).collect();
+    if own.is_empty() {
+        let auto = service.auto_addresses.iter().map(|address| &**address).filter(usable);
+        return auto.filter(|_| input.auto_addresses).collect();
+    }
+    let fitting: Vec<&str> = own.iter().copied().filter(usable).collect();
+    if fitting.is_empty() { own[..1].to_vec() } else { fitting }
 }
 
 fn push(domains: &mut Vec<String>, host: &str, port: Option<u32>) {
