@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+type Writer = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
 type Out = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
 
 const DELTA: &str = METHODS[0];
@@ -46,7 +47,7 @@ async fn relay(address: SocketAddr) -> (TempDir, Arc<Metrics>, SendRequest<Out>)
 fn open(
     sender: &mut SendRequest<Out>,
     path: &str,
-) -> (mpsc::Sender<Result<Frame<Bytes>, Infallible>>, impl Future<Output = hyper::Result<Response<Incoming>>>) {
+) -> (Writer, impl Future<Output = hyper::Result<Response<Incoming>>>) {
     let (out, body) = mpsc::channel(1);
     let request = Request::post(format!("http://xds{path}")).body(StreamBody::new(ReceiverStream::new(body))).unwrap();
     (out, sender.send_request(request))

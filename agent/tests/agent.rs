@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The agent as a process, between a small control plane and a real Envoy. What needs Envoy is skipped aloud without it.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
@@ -285,22 +285,28 @@ async fn a_control_plane_that_goes_and_comes() {
     let first = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut plane = first.spawn(ControlPlane::start()).await.unwrap();
     plane.seen.resources.lock().unwrap().insert(LISTENER.into(), vec![listener(&own(6), 8443)]);
-    let agent = Agent::start(&plane, &with_envoy(&own(6), &[]));
+    // A certificate is renewed after two seconds of twenty.
+    let short = [("SECRET_TTL", "20s"), ("SECRET_GRACE_PERIOD_RATIO", "0.9")];
+    let agent = Agent::start(&plane, &with_envoy(&own(6), &short));
     ready(&agent).await;
     let target: SocketAddr = format!("{}:8443", own(6)).parse().unwrap();
     agent.until("mutual TLS", SOON, async || call(&plane, target).await.is_ok()).await;
     plane.stop();
     first.shutdown_background();
     agent.until("stream ended", SOON, async || agent.log().contains("configuration stream ended")).await;
-    assert!(call(&plane, target).await.is_ok(), "traffic goes on");
+    agent.until("renewal fails", SOON, async || agent.log().contains("the one held goes on being served")).await;
+    let (_, held) = call(&plane, target).await.expect("traffic goes on");
     assert!(matches!(agent.get(15021, "/healthz/ready").await, Ok((200, _))), "ready all the while");
     agent.until("tries again", SOON, async || agent.log().contains("cannot reach the control plane")).await;
     plane.seen.held.lock().unwrap().clear();
     plane.resume().await;
     agent.until("connected again", SOON, async || plane.seen.streams.load(Ordering::SeqCst) == 2).await;
-    let held = || plane.seen.held.lock().unwrap().clone();
+    let told = || plane.seen.held.lock().unwrap().clone();
     agent
-        .until("versions are told", SOON, async || held().iter().any(|v| v.contains_key(&format!("{}_8443", own(6)))))
+        .until("versions are told", SOON, async || told().iter().any(|v| v.contains_key(&format!("{}_8443", own(6)))))
+        .await;
+    agent
+        .until("another certificate", SOON * 2, async || call(&plane, target).await.is_ok_and(|(_, now)| now != held))
         .await;
 }
 

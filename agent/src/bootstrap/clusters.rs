@@ -5,6 +5,8 @@ use super::{TYPE, socket_address};
 use crate::settings::Settings;
 use serde_json::{Value, json};
 
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
 pub(super) fn all(settings: &Settings) -> Vec<Value> {
     let config = settings.config();
     let admin = settings.ports.admin.to_string();
@@ -19,7 +21,8 @@ pub(super) fn all(settings: &Settings) -> Vec<Value> {
     xds_grpc["circuit_breakers"] = json!({ "thresholds": [many("DEFAULT"), many("HIGH")] });
     xds_grpc["upstream_connection_options"] = json!({ "tcp_keepalive": { "keepalive_time": 300 } });
     // A connection for each stream, so that a stream that the agent ends takes nothing else with it.
-    xds_grpc["max_requests_per_connection"] = 1.into();
+    xds_grpc["typed_extension_protocol_options"][HTTP_OPTIONS]["common_http_protocol_options"] =
+        json!({ "max_requests_per_connection": 1 });
     vec![
         cluster("prometheus_stats", "0.250s", &socket_address(&admin, config.proxy_admin_port)),
         cluster("agent", "0.250s", &socket_address(&agent, config.status_port)),
@@ -45,9 +48,8 @@ fn cluster(name: &str, connect_timeout: &str, address: &Value) -> Value {
 
 fn grpc(name: &str, path: &str) -> Value {
     let mut cluster = cluster(name, "1s", &json!({ "pipe": { "path": path } }));
-    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    cluster["typed_extension_protocol_options"] = json!({ options: {
-        "@type": format!("{TYPE}{options}"),
+    cluster["typed_extension_protocol_options"] = json!({ HTTP_OPTIONS: {
+        "@type": format!("{TYPE}{HTTP_OPTIONS}"),
         "explicit_http_config": { "http2_protocol_options": {} },
     }});
     cluster

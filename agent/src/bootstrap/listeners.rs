@@ -87,11 +87,10 @@ fn compressor(kind: &str) -> Value {
                 "name": format!("stats_{kind}"),
                 "typed_config": { "@type": format!("{TYPE}{library}") },
             },
-            "response_direction_config": { "common_config": { "content_type": [
-                "text/plain",
-                "application/vnd.google.protobuf",
-                "application/openmetrics-text",
-                "application/openmetrics-protobuf",
+            "response_direction_config": { "common_config": { "content_type_matcher": [
+                { "prefix": "text/plain" },
+                { "prefix": "application/vnd.google.protobuf" },
+                { "prefix": "application/openmetrics-" },
             ]}},
         },
     })

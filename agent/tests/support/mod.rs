@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A control plane of a few lines in the test's own process (authority and discovery over TLS), and agents as processes beside it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
