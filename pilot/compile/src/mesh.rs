@@ -2,10 +2,12 @@
 //! MeshConfig and settings in the words of the model.
 
 use crate::Settings;
+use crate::listener_settings::lower_listener_settings;
+use crate::telemetry::lower_telemetry_settings;
 use std::time::Duration;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::mesh::config::{H2UpgradePolicy, OutboundMode as ApiOutboundMode};
-use tiphys_model::{ListenerSettings, Mesh, OutboundMode, Visibility};
+use tiphys_model::{Mesh, OutboundMode, Visibility};
 
 /// What translation needs of the mesh's configuration.
 pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
@@ -34,7 +36,8 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         default_virtual_service_export: Visibility::from_list(&config.default_virtual_service_export_to),
         default_destination_rule_export: Visibility::from_list(&config.default_destination_rule_export_to),
         default_retries: config.default_http_retry_policy.as_ref().map(crate::istio::retries),
-        listener: ListenerSettings::default(),
+        listener: lower_listener_settings(config, settings),
+        telemetry: lower_telemetry_settings(config, settings),
         traffic: crate::istio::traffic_defaults::lower(config, settings),
     }
 }

@@ -2,7 +2,7 @@
 //! What translation needs of MeshConfig (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>) and of the
 //! control plane's settings, lowered once.
 
-use crate::{ListenerSettings, Retries, Str, TrafficDefaults, Visibility};
+use crate::{ListenerSettings, Retries, Str, TelemetrySettings, TrafficDefaults, Visibility};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Mesh {
     pub default_retries: Option<Retries>,
     /// What listeners read.
     pub listener: ListenerSettings,
+    /// What proxies report.
+    pub telemetry: TelemetrySettings,
     /// What holds for the traffic to every host.
     pub traffic: TrafficDefaults,
 }

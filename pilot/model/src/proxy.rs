@@ -176,7 +176,7 @@ impl ProxyNode {
             class.addresses = families;
         }
         if let Some(metadata) = class.metadata.as_object_mut() {
-            for key in ["NAME", "INSTANCE_IPS", "OWNER", "PILOT_SAN", "ENVOY_STATUS_PORT", "ENVOY_PROMETHEUS_PORT"] {
+            for key in ["NAME", "INSTANCE_IPS", "OWNER", "PILOT_SAN"] {
                 metadata.remove(key);
             }
         }

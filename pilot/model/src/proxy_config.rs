@@ -150,6 +150,8 @@ pub enum EscapedSlashes {
 /// Limits and timeouts of connections; none = nothing was said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct ConnectionSettings {
+    /// What is advised for proxies at the edge counts where nothing was said.
+    pub edge: bool,
     /// Buffer of a connection in bytes.
     pub buffer_limit: Option<u32>,
     /// A connection without requests is closed after this time.

@@ -2,7 +2,7 @@
 //! Sidecar objects: what a workload's proxy sees and serves
 //! (<https://istio.io/latest/docs/reference/config/networking/sidecar/>).
 
-use crate::{ConnectionPool, Host, Labels, OutboundMode, Port, Str};
+use crate::{ConnectionPool, Host, Labels, OutboundMode, Port, ServerTls, Str};
 use serde::Serialize;
 
 /// A namespace of an egress host.
@@ -67,6 +67,8 @@ pub struct SidecarIngress {
     pub default_endpoint: Str,
     /// Limits of connections to the application.
     pub connection_pool: Option<ConnectionPool>,
+    /// TLS that the proxy terminates where mutual TLS is off.
+    pub tls: Option<ServerTls>,
 }
 
 /// A Sidecar object.

@@ -76,6 +76,12 @@ pub enum LogFormat {
     Json(Option<serde_json::Value>),
 }
 
+impl Default for LogFormat {
+    fn default() -> Self {
+        Self::Text(Str::default())
+    }
+}
+
 /// A gRPC access log service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct LogService {

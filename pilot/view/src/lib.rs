@@ -12,16 +12,22 @@ mod clusters;
 mod context;
 mod destination;
 mod endpoints;
+mod environment;
+mod gateway_listeners;
 pub mod gateways;
 mod generator;
 mod inbound_clusters;
+mod inbound_ports;
+mod listeners;
 mod memo;
 mod node;
+mod policies;
 mod render;
 mod routes;
 mod secrets;
 mod tables;
 mod views;
+mod world;
 
 pub use client::{ClientInfo, SentState};
 pub use context::Context;
@@ -33,5 +39,5 @@ pub use views::{Client, Observer, Pushed, Views};
 
 /// How each type of resources is made, in the order of sending.
 pub fn generators() -> Vec<Generator> {
-    vec![clusters::generator(), endpoints::generator(), routes::generator()]
+    vec![clusters::generator(), endpoints::generator(), listeners::GENERATOR, routes::generator()]
 }

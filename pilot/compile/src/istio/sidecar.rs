@@ -49,6 +49,7 @@ fn ingress(listener: &api::IstioIngressListener) -> Option<SidecarIngress> {
         capture: capture(&listener.capture_mode),
         default_endpoint: listener.default_endpoint.as_str().into(),
         connection_pool: listener.connection_pool.as_ref().map(connection_pool),
+        tls: listener.tls.as_ref().map(super::gateway::server_tls),
     })
 }
 
