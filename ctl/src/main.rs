@@ -1,28 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `tiphysctl`: asks of a mesh, and of the files that would make one.
+//! The program `tiphysctl`: looks at configuration before, or without, a control plane.
+//!
+//! Each command is a module that returns an exit code: 0 all is well, 1 something is wrong with what it was given, 2 it was called wrongly.
 
+mod cli;
+mod output;
 mod render;
+mod validate;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Asks of a mesh, and of the files that would make one.
-#[derive(Parser)]
-#[command(name = "tiphysctl", version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
 
-#[derive(Subcommand)]
-enum Command {
-    Render(render::Render),
-}
-
-fn main() -> Result<ExitCode> {
-    let whole = match Arguments::parse().command {
-        Command::Render(args) => render::run(args)?,
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Validate(args) => validate::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Version { short } => Ok(version(short)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tiphysctl", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     };
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    done.unwrap_or_else(|error| {
+        eprintln!("tiphysctl: {error:#}");
+        ExitCode::from(1)
+    })
+}
+
+fn version(short: bool) -> ExitCode {
+    let version = env!("CARGO_PKG_VERSION");
+    if short {
+        println!("{version}");
+    } else {
+        println!("tiphysctl {version} ({})", option_env!("TIPHYS_GIT_REVISION").unwrap_or("unknown revision"));
+    }
+    ExitCode::SUCCESS
 }

@@ -102,21 +102,21 @@ impl Contents {
             };
             Key { kind, namespace, name: name.clone() }
         });
-        let located = |message: String| Located {
-            origin: origin.clone(),
-            problem: Problem { severity, path: path.clone(), message },
-        };
         match key {
             Some(key) => {
-                let problems = vec![located(message)];
+                let problem = Problem { severity, path, message };
+                let problems = vec![Located { origin: origin.clone(), problem }];
                 self.documents.push(Document { key, origin, object: Err(None), problems });
             }
             None => {
                 // Without a key the report has to say what it is about.
-                let what =
+                let said =
                     [kind.as_str(), name.as_str()].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
-                let message = if what.is_empty() { message } else { format!("{what}: {message}") };
-                if passed { self.passed.push(located(message)) } else { self.broken.push(located(message)) }
+                let said: Vec<&str> =
+                    [&said, &path, &message].into_iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+                let problem = Problem { severity, path: String::new(), message: said.join(": ") };
+                let located = Located { origin, problem };
+                if passed { self.passed.push(located) } else { self.broken.push(located) }
             }
         }
     }

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::output::Format;
+
+/// Looks at a mesh's configuration before it is in force.
+#[derive(Debug, Parser)]
+#[command(name = "tiphysctl", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes:
+  0  all is well (there may be warnings)
+  1  something is wrong with what was given; stderr or the output says what and where
+  2  the command line is wrong
+
+Examples:
+  tiphysctl validate -f samples/bookinfo            # every mistake, with file:line:column and field
+  tiphysctl render --config samples/bookinfo --proxies proxies.yaml --out rendered
+  tiphysctl completions bash > /etc/bash_completion.d/tiphysctl
+
+'tiphysctl COMMAND --help' says more.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reads objects as the control plane would and names every mistake.
+    Validate(ValidateArgs),
+    /// Writes what each proxy would be given, without a control plane.
+    Render(RenderArgs),
+    /// Prints the version.
+    Version {
+        /// Only the number.
+        #[arg(long, short)]
+        short: bool,
+    },
+    /// Prints a script that completes this program's command lines.
+    #[command(after_help = "Example:\n  source <(tiphysctl completions bash)")]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Folders are read with all that is in them (*.yaml, *.yml, *.json), as the control plane does: an object in two files is a
+mistake as well. Objects of kinds that the mesh does not read (a Deployment) are warned about.
+
+A line of the table is
+  file:line:column: error: Kind namespace/name: field: message
+
+Exit codes: 0 nothing is wrong (there may be warnings), 1 there are errors.
+
+Examples:
+  tiphysctl validate -f gateway.yaml
+  tiphysctl validate -f ./config --output json | jq -r '.[] | select(.severity == \"error\") | .message'
+  kubectl get virtualservices -A -o yaml | tiphysctl validate -f -"
+)]
+pub struct ValidateArgs {
+    /// File or folder; '-' is the standard input. May be repeated.
+    #[arg(long = "filename", short = 'f', value_name = "FILE|DIR", required = true)]
+    pub files: Vec<PathBuf>,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Per proxy a folder is written with lds.json, cds.json, rds.json, eds.json and, where the proxy asks for them, ecds.json and nds.json: arrays
+of resources as protobuf JSON, sorted by name. Objects with mistakes are left out, or replaced by a fail-safe form, as in the control plane, and
+named on stderr. Settings of istiod by environment variable are obeyed.
+
+The proxies file is a list; of each proxy it has a name and the xDS Node that the proxy would send:
+  - name: web
+    node:
+      id: sidecar~10.0.0.7~web-1.default~default.svc.cluster.local
+      metadata: {NAMESPACE: default, LABELS: {app: web}}
+
+Exit codes: 0 rendered, 1 something could not be read, or an object has a mistake; what could be rendered is written all the same.
+
+Example:
+  tiphysctl render --config ./config --mesh-config mesh.yaml --proxies proxies.yaml --out rendered"
+)]
+pub struct RenderArgs {
+    /// File or folder of objects.
+    #[arg(long, value_name = "DIR|FILE", required_unless_present = "cases")]
+    pub config: Option<PathBuf>,
+    /// MeshConfig, over the defaults.
+    #[arg(long = "mesh-config", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// MeshNetworks.
+    #[arg(long = "mesh-networks", value_name = "FILE")]
+    pub mesh_networks: Option<PathBuf>,
+    /// The proxies to render for.
+    #[arg(long, value_name = "FILE", required_unless_present = "cases")]
+    pub proxies: Option<PathBuf>,
+    /// Folder to write to.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Folder of GROUP/CASE folders, each with input.yaml, proxies.yaml, case.yaml (settings under `env`), meshconfig.yaml and
+    /// meshnetworks.yaml: all are rendered in one go.
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["config", "mesh_config", "mesh_networks", "proxies"])]
+    pub cases: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["tiphysctl", "render", "--out", "x"]).is_err());
+        assert!(Cli::try_parse_from(["tiphysctl", "validate"]).is_err());
+    }
+}
