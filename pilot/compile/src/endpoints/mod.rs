@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use tiphys_api::{Key, Kind, Spec};
 use tiphys_model::{
-    Endpoint, Fingerprint, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match,
+    Endpoint, Fingerprint, Health, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match,
 };
 
 /// A service by host and namespace.
@@ -131,6 +131,8 @@ impl EndpointInputs<'_> {
             hostname: workload.hostname.clone(),
             subdomain: workload.subdomain.clone(),
             node: workload.node.clone(),
+            // A Pod that is not ready is no workload; of others nobody tells.
+            health: if workload.pod { Health::Healthy } else { Health::Unknown },
             ..Endpoint::default()
         }
     }

@@ -35,7 +35,7 @@ fn of_slice(
     seen: &mut BTreeSet<(Str, Str)>,
     endpoints: &mut Vec<Endpoint>,
 ) {
-    let health = health(service, endpoint);
+    let health = health(endpoint);
     for address in &endpoint.addresses {
         let pod = match &endpoint.target_ref {
             Some(target) if target.kind == "Pod" => {
@@ -72,9 +72,10 @@ fn of_slice(
     }
 }
 
-fn health(service: &Service, endpoint: &SliceEndpoint) -> Health {
+/// What a slice says of an endpoint. For Services that publish addresses before they are ready, it says that all are.
+fn health(endpoint: &SliceEndpoint) -> Health {
     let conditions = &endpoint.conditions;
-    if conditions.ready.unwrap_or(true) || service.publish_not_ready {
+    if conditions.ready.unwrap_or(true) {
         Health::Healthy
     } else if conditions.terminating.unwrap_or(false) {
         if conditions.serving.unwrap_or(false) { Health::Draining } else { Health::Terminating }
