@@ -16,6 +16,7 @@ use support::{Agent, AgentOptions, CLUSTER, ControlPlane, LISTENER, envoy, memor
 use tiphys_proto::google::protobuf::Any;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -61,6 +62,16 @@ fn listener(address: &str, port: u16) -> (String, Any) {
 
 /// Speaks to the listener with a certificate of the mesh; gives the answer and the server's certificate.
 async fn call(plane: &ControlPlane, address: SocketAddr) -> Result<(String, CertificateDer<'static>), String> {
+    let mut tls = connect(plane, address).await?;
+    tls.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.map_err(|e| e.to_string())?;
+    let mut answer = Vec::new();
+    // Envoy closes without a TLS farewell, which some readers take for an error.
+    let _ = tls.read_to_end(&mut answer).await;
+    let certificate = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    Ok((String::from_utf8_lossy(&answer).into_owned(), certificate))
+}
+
+async fn connect(plane: &ControlPlane, address: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
     let key = rcgen::KeyPair::generate().unwrap();
     let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     let id = tiphys_ca::SpiffeId::new("cluster.local", "default", "client").unwrap();
@@ -80,14 +91,8 @@ async fn call(plane: &ControlPlane, address: SocketAddr) -> Result<(String, Cert
         .unwrap();
     let tcp = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
     let name = ServerName::try_from("mesh").unwrap();
-    let mut tls =
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|e| e.to_string())?;
-    tls.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.map_err(|e| e.to_string())?;
-    let mut answer = Vec::new();
-    // Envoy closes without a TLS farewell, which some readers take for an error.
-    let _ = tls.read_to_end(&mut answer).await;
-    let certificate = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
-    Ok((String::from_utf8_lossy(&answer).into_owned(), certificate))
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(name, tcp).await.map_err(|e| e.to_string())
 }
 
 /// Verifies chains only: workloads have SPIFFE names, not DNS names.
@@ -338,4 +343,46 @@ async fn a_control_plane_that_is_not_trusted() {
     let agent = Agent::start(&plane, &AgentOptions { address: &own(8), env, proxy_config: String::new() });
     agent.until("refusal", SOON, async || agent.log().contains("invalid peer certificate")).await;
     assert!(!agent.log().contains("got a certificate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_until_nobody_is_connected() {
+    if skipped() {
+        return;
+    }
+    let plane = ControlPlane::start().await;
+    plane.seen.resources.lock().unwrap().insert(LISTENER.into(), vec![listener(&own(9), 8443)]);
+    let patient = [("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true"), ("MINIMUM_DRAIN_DURATION", "500ms")];
+    let address = own(9);
+    let mut agent = Agent::start(&plane, &with_envoy(&address, &patient));
+    ready(&agent).await;
+    let target: SocketAddr = format!("{address}:8443").parse().unwrap();
+    agent.until("mutual TLS", SOON, async || call(&plane, target).await.is_ok()).await;
+    let open = connect(&plane, target).await.unwrap();
+    agent.signal(Signal::TERM);
+    agent.until("seen", SOON, async || agent.log().matches("connections are still active").count() >= 2).await;
+    drop(open);
+    assert_eq!(agent.exit(SOON).await, Some(0), "{}", agent.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_commands() {
+    let plane = ControlPlane::start().await;
+    let address = own(10);
+    let env = vec![("DISABLE_ENVOY", "true".to_string())];
+    let agent = Agent::start(&plane, &AgentOptions { address: &address, env, proxy_config: String::new() });
+    let run = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiphys-agent")).args(args).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), words)
+    };
+    let url = |path: &str| format!("--url=http://{address}:15020{path}");
+    let waited = run(&["wait", &url("/healthz/ready"), "--timeoutSeconds", "20", "--periodMillis", "20"]);
+    assert_eq!(waited, (Some(0), String::new()), "{}", agent.log());
+    let (code, words) = run(&["wait", &url("/someday"), "--timeoutSeconds", "0"]);
+    assert!(code == Some(1) && words.contains("404"), "{words}");
+    let (code, words) = run(&["version"]);
+    assert!(code == Some(0) && words.contains(env!("CARGO_PKG_VERSION")), "{words}");
+    let (code, words) = run(&["proxy", "sidekick"]);
+    assert!(code == Some(1) && words.contains("sidecar or router"), "{words}");
 }

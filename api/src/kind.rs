@@ -94,6 +94,13 @@ macro_rules! kinds {
                 }
             }
 
+            /// Words that enums in it do not know; `root` is where the spec stands.
+            pub(crate) fn unknown_words(&self, root: &str) -> Vec<json::UnknownWord> {
+                match self {
+                    $(Self::$variant(spec) => json::unknown_words(spec, root),)*
+                }
+            }
+
             /// The JSON of what `read` reads.
             pub(crate) fn write(&self) -> Result<Value, serde_json::Error> {
                 match self {

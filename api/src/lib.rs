@@ -15,6 +15,7 @@ pub mod names;
 mod object;
 mod parse;
 mod problem;
+mod validate;
 pub mod value;
 
 pub use kind::{Kind, KindInfo, Shape, Spec};
@@ -22,4 +23,5 @@ pub use locate::field as locate_field;
 pub use object::{Key, Meta, Object, Origin, Owner};
 pub use parse::{Fault, ParseError, Parsed, expand_list, parse_value, parse_yaml};
 pub use problem::{Problem, Severity};
+pub use validate::check_regex;
 pub use value::{Base64, Duration, IntOrString, OpenEnum};

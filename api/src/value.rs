@@ -277,7 +277,11 @@ macro_rules! open_enum {
                     // The index tells `json::to_value` that this is the default, which protobuf JSON leaves out.
                     Self::$first => serializer.serialize_unit_variant(stringify!($name), 0, $first_word),
                     $( Self::$variant => serializer.serialize_unit_variant(stringify!($name), 1, $word), )*
-                    Self::Unknown(word) => serializer.serialize_str(word),
+                    // The name lets validation find the word and say which ones are known.
+                    Self::Unknown(word) => serializer.serialize_newtype_struct(
+                        concat!("unknown word, not one of: ", $first_word $(, ", ", $word)*),
+                        word,
+                    ),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tiphys_api::mesh::{MeshConfig, MeshNetworks};
-use tiphys_api::{ParseError, parse_yaml};
+use tiphys_api::{ParseError, Severity, parse_yaml};
 
 fn shared() -> Option<PathBuf> {
     let fallback = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
@@ -34,6 +34,9 @@ fn parity_inputs_are_read() {
                         complaints.extend(
                             parsed.warnings.iter().map(|warning| format!("{}: {key}: {warning}", input.display())),
                         );
+                        let problems = parsed.object.validate();
+                        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+                        complaints.extend(errors.map(|error| format!("{}: {key}: {error}", input.display())));
                         let json = parsed.object.to_json().unwrap();
                         let again = tiphys_api::parse_value(json, parsed.object.origin.clone()).unwrap();
                         assert_eq!(again.object.spec, parsed.object.spec, "{key} changes when it is written and read");

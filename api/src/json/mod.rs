@@ -7,10 +7,12 @@
 
 mod de;
 mod ser;
+mod words;
 
 pub(crate) use de::camel_case;
 pub use de::{Dialect, ReadError, from_value};
 pub use ser::to_value;
+pub(crate) use words::{UnknownWord, unknown_words};
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ pub(crate) fn lower(object: &Object, cx: &LowerContext<'_>, problems: &mut Vec<P
         name: meta.name.as_str().into(),
         namespace: meta.namespace.as_str().into(),
         creation: meta.creation,
-        host: Host::resolve(&spec.host, &meta.namespace, &cx.mesh.domain),
+        host: Host::resolve(&spec.host, &meta.namespace, &cx.mesh.short_name_domain),
         // A rule for some workloads is for those of its own namespace.
         export_to: match &workload_selector {
             Some(_) => Visibility::Private,
