@@ -3,6 +3,7 @@
 
 use crate::credentials::{self, NamedCredential};
 use crate::endpoints::{EndpointInputs, EndpointTable, touched};
+use crate::gateway::{self, GatewayApi};
 use crate::lower::Table;
 use crate::security::{self, Security};
 use crate::services::ServiceTable;
@@ -29,6 +30,7 @@ pub struct Compiler {
     sidecars: Table<Sidecar>,
     virtual_services: Table<VirtualService>,
     gateways: Table<Gateway>,
+    gateway_api: Arc<GatewayApi>,
     destination_rules: Table<DestinationRule>,
     merged_rules: Arc<DestinationRules>,
     credentials: Table<NamedCredential>,
@@ -53,6 +55,7 @@ impl Compiler {
             sidecars: Table::new(Kind::Sidecar, istio::sidecar::lower),
             virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
             gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
+            gateway_api: Arc::default(),
             destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
             merged_rules: Arc::default(),
             credentials: Table::new(Kind::Secret, credentials::lower),
@@ -132,6 +135,11 @@ impl Compiler {
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
         differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
         differs |= self.gateways.update(&self.store, &changed, &cx, all);
+        if all || GatewayApi::reads(&changed) {
+            let built = GatewayApi::build(&self.store, &self.mesh, self.services.current());
+            differs |= !built.same(&self.gateway_api);
+            self.gateway_api = Arc::new(built);
+        }
         let rules = self.destination_rules.update(&self.store, &changed, &cx, all);
         if rules || all {
             self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
@@ -156,8 +164,14 @@ impl Compiler {
             endpoints: self.endpoints.current().clone(),
             workloads: self.workloads.current().clone(),
             sidecars: self.sidecars.sorted().clone(),
-            virtual_services: self.virtual_services.sorted().clone(),
-            gateways: self.gateways.sorted().clone(),
+            virtual_services: gateway::in_order(
+                self.virtual_services.sorted(),
+                &self.gateway_api.virtual_services,
+                |one: &VirtualService| (one.creation, one.name.clone(), one.namespace.clone()),
+            ),
+            gateways: gateway::in_order(self.gateways.sorted(), &self.gateway_api.gateways, |one: &Gateway| {
+                (one.creation, one.name.clone(), one.namespace.clone())
+            }),
             destination_rules: self.merged_rules.clone(),
             credentials: self.credentials.sorted().clone(),
             security: match &self.current {
@@ -182,6 +196,9 @@ impl Compiler {
         let policies = self.requests.warnings().chain(self.authorization.warnings()).chain(self.credentials.warnings());
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
+        }
+        for (key, problems) in &self.gateway_api.warnings {
+            warnings.entry(key.clone()).or_default().extend(problems.iter().cloned());
         }
         warnings
     }

@@ -108,13 +108,12 @@ fn collapse(made: BTreeMap<Str, Made>, attempt_count: bool) -> Vec<VirtualHostIn
     hosts
 }
 
-/// Wildcards come last, of two wildcards the more specific one first.
+/// The longer and so more specific name first; wildcards come last.
 fn by_name(a: &str, b: &str) -> std::cmp::Ordering {
     match (a.starts_with('*'), b.starts_with('*')) {
         (true, false) => std::cmp::Ordering::Greater,
         (false, true) => std::cmp::Ordering::Less,
-        (true, true) if a.len() != b.len() => b.len().cmp(&a.len()),
-        _ => a.cmp(b),
+        _ => b.len().cmp(&a.len()).then_with(|| a.cmp(b)),
     }
 }
 
@@ -170,8 +169,8 @@ mod tests {
 
     #[test]
     fn wildcards_come_after_names() {
-        let mut names = ["*", "b.com", "*.com", "*.a.com", "a.com"];
+        let mut names = ["*", "b.com", "*.com", "*.a.com", "a.com", "x.a.com"];
         names.sort_by(|a, b| by_name(a, b));
-        assert_eq!(names, ["a.com", "b.com", "*.a.com", "*.com", "*"]);
+        assert_eq!(names, ["x.a.com", "a.com", "b.com", "*.a.com", "*.com", "*"]);
     }
 }
