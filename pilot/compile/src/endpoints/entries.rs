@@ -3,7 +3,7 @@
 
 use super::{EndpointInputs, declared_by};
 use crate::workloads::{Workload, entry_workload};
-use tiphys_model::{Endpoint, Port, Service, Str, TargetPort, labels_match};
+use tiphys_model::{Endpoint, Health, Port, Service, Str, TargetPort, labels_match};
 
 const UNIX: &str = "unix://";
 
@@ -33,7 +33,8 @@ fn selected(inputs: &EndpointInputs<'_>, service: &Service) -> Vec<Endpoint> {
     for workload in inputs.workloads.of_namespace(&service.namespace) {
         let is_address = |a: &Str| a.starts_with(UNIX) || a.parse::<std::net::IpAddr>().is_ok();
         let usable = service.is_dns() || workload.addresses.iter().all(is_address);
-        if usable && labels_match(&service.selector, &workload.labels) {
+        let ready = workload.ready || !workload.pod;
+        if usable && ready && labels_match(&service.selector, &workload.labels) {
             push_all_ports(inputs, service, workload, &mut endpoints);
         }
     }
@@ -41,7 +42,9 @@ fn selected(inputs: &EndpointInputs<'_>, service: &Service) -> Vec<Endpoint> {
 }
 
 fn push_all_ports(inputs: &EndpointInputs<'_>, service: &Service, workload: &Workload, endpoints: &mut Vec<Endpoint>) {
-    let base = inputs.endpoint(workload);
+    let mut base = inputs.endpoint(workload);
+    // Only Pods tell whether they are ready.
+    base.health = if workload.pod { Health::Healthy } else { Health::Unknown };
     let Some(address) = workload.addresses.first() else { return };
     for port in &service.ports {
         let (address, number) = match address.strip_prefix(UNIX) {

@@ -123,7 +123,8 @@ fn rules(input: &RbacInput, action: PolicyAction, connections: bool) -> Option<R
     if enforced.is_none() && shadow.is_none() {
         return None;
     }
-    let shadow_prefix = if shadow.is_some() { shadow_prefix } else { "" };
+    // Where nothing is in dry run the prefix is that of ALLOW, whatever the action is.
+    let shadow_prefix = if shadow.is_some() { shadow_prefix } else { "istio_dry_run_allow_" };
     Some(Rules { enforced: enforced.map(rbac), shadow: shadow.map(rbac), shadow_prefix })
 }
 
