@@ -63,6 +63,7 @@ struct Connected<C> {
     /// The view of which listeners and routes are sent: the last that a round brought so far.
     routes: Option<Arc<ClientView>>,
     types: BTreeMap<ResourceType, Subscription>,
+    first_round: bool,
     /// The client holds resources of an earlier stream, so that its routes must be thought of although it did not ask for any yet.
     resumed: bool,
     /// Answers to requests of types that are not in the view.
@@ -110,6 +111,7 @@ impl<S: ConfigSource> Session<S> {
             latest,
             routes: None,
             types: BTreeMap::new(),
+            first_round: true,
             resumed: false,
             answers: VecDeque::new(),
             ignores_endpoints: false,
@@ -155,10 +157,12 @@ impl<S: ConfigSource> Session<S> {
     /// When [`Session::next`] must be asked again although nothing happened.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let connected = self.connected.as_ref()?;
-        let stage = (connected.round.stage != Stage::Done).then_some(connected.round.since);
+        let stage = (connected.round.stage != Stage::Done)
+            .then(|| connected.round.since + connected.stage_patience(self.context.patience));
         // Endpoints wait for the answer to clusters in flight.
-        let clusters = connected.types.get(&ResourceType::CLUSTER).and_then(|s| s.in_flight.as_ref()).map(|f| f.since);
-        [stage, clusters].into_iter().flatten().map(|since| since + self.context.patience).filter(|t| *t > now).min()
+        let clusters = connected.types.get(&ResourceType::CLUSTER).and_then(|s| s.in_flight.as_ref());
+        let clusters = clusters.map(|f| f.since + self.context.patience);
+        [stage, clusters].into_iter().flatten().filter(|t| *t > now).min()
     }
 
     /// Ends the session.
@@ -174,7 +178,14 @@ impl<C: Send + Sync + 'static> Connected<C> {
     fn restart_round(&mut self, now: Instant) {
         if self.round.stage == Stage::Done && !Arc::ptr_eq(&self.round.view, &self.latest) {
             self.round = Round::new(Arc::clone(&self.latest), now);
+            self.first_round = false;
         }
+    }
+
+    /// How long the client may take for this stage: less, and only once, if it does not ask for endpoints at all.
+    fn stage_patience(&self, patience: Duration) -> Duration {
+        let unasked = self.round.stage == Stage::Endpoints && !self.types.contains_key(&ResourceType::ENDPOINT);
+        if unasked { patience / 5 } else { patience }
     }
 
     /// Takes the round to its next stage if this one is over: all of it was sent and answered, or the client had its time. Gives whether
@@ -182,12 +193,11 @@ impl<C: Send + Sync + 'static> Connected<C> {
     fn advance<S: ConfigSource<Client = C>>(&mut self, context: &Context<S>, now: Instant) -> bool {
         let settled = |ty| self.types.get(&ty).is_none_or(|s: &Subscription| s.in_flight.is_none());
         let unasked = self.resumed && !self.types.contains_key(&ResourceType::LISTENER);
-        let late = now.saturating_duration_since(self.round.since) >= context.patience;
+        let late = now.saturating_duration_since(self.round.since) >= self.stage_patience(context.patience);
         let next = match self.round.stage {
-            // While a client has neither listeners nor routes, nothing can refer to anything.
-            Stage::Clusters if late || settled(ResourceType::CLUSTER) || !self.holds_routes() => Stage::Endpoints,
-            Stage::Endpoints if late || self.endpoints_settled() || !self.holds_routes() => {
-                self.ignores_endpoints = late && !self.endpoints_settled();
+            Stage::Clusters if late || settled(ResourceType::CLUSTER) || !self.is_ordered() => Stage::Endpoints,
+            Stage::Endpoints if late || self.endpoints_settled() || !self.is_ordered() => {
+                self.ignores_endpoints = !self.has_endpoints() && (late || self.ignores_endpoints);
                 self.routes = Some(Arc::clone(&self.round.view));
                 Stage::Routes
             }
@@ -231,19 +241,20 @@ impl<C: Send + Sync + 'static> Connected<C> {
         }
     }
 
-    fn holds_routes(&self) -> bool {
-        self.resumed
-            || [ResourceType::LISTENER, ResourceType::ROUTE]
-                .iter()
-                .any(|ty| self.types.get(ty).is_some_and(Subscription::holds_something))
+    /// Whether stages wait for each other. When a client starts, it has nothing that could refer to anything, and is not to wait.
+    fn is_ordered(&self) -> bool {
+        self.resumed || !self.first_round
     }
 
     /// Whether the client has the endpoints of all clusters that this round sent.
     fn endpoints_settled(&self) -> bool {
-        // A client that does not ask for endpoints at all is not waited for.
-        let Some(endpoints) = self.types.get(&ResourceType::ENDPOINT) else { return true };
-        endpoints.in_flight.is_none()
-            && (self.ignores_endpoints || self.round.expected().all(|name| endpoints.held.contains(name)))
+        let in_flight = self.types.get(&ResourceType::ENDPOINT).is_some_and(|s| s.in_flight.is_some());
+        !in_flight && (self.ignores_endpoints || self.has_endpoints())
+    }
+
+    fn has_endpoints(&self) -> bool {
+        let endpoints = self.types.get(&ResourceType::ENDPOINT);
+        self.round.expected().all(|name| endpoints.is_some_and(|s| s.held.contains(name)))
     }
 
     /// A request of a type that this client is not served.

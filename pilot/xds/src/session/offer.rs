@@ -6,7 +6,7 @@ use super::subscription::{InFlight, Subscription};
 use super::{Connected, Context};
 use crate::hub::Step;
 use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
-use crate::{ConfigSource, Diff, Entry, ResourceType, Resources, StreamEvent, Table};
+use crate::{ClientView, ConfigSource, Diff, Entry, ResourceType, Resources, StreamEvent, Table};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -112,7 +112,7 @@ impl<C: Send + Sync + 'static> Connected<C> {
             StreamEvent::Sent { ty, nonce: &nonce, version: &version, resources, removed, bytes },
         );
         tracing::debug!(node = self.node, %ty, nonce, resources, removed, bytes, "sent");
-        if ty == ResourceType::CLUSTER && self.round.stage <= Stage::Endpoints && self.holds_routes() {
+        if ty == ResourceType::CLUSTER && self.round.stage <= Stage::Endpoints && self.is_ordered() {
             let subscription = self.types.get(&ty)?;
             let step = sender.context.hub.step(sender.variant, ty, &subscription.held, &target);
             self.round.clusters.push(step);
@@ -147,7 +147,13 @@ impl<C: Send + Sync + 'static> Connected<C> {
         let renewed = parent.map(|p| p.acked.clone());
         match view.resources(ty) {
             Some(Resources::Table(table)) => {
-                let table = table.clone();
+                // While a round is under way its clusters need their endpoints, though a later view has none for them.
+                let table = match self.round.view.table(ty) {
+                    Some(earlier) if self.round.stage < Stage::Removals && ty == ResourceType::ENDPOINT => {
+                        context.hub.step(Variant::Sotw, ty, earlier, table).union(earlier, table)
+                    }
+                    _ => table.clone(),
+                };
                 Some(self.types.get_mut(&ty)?.select(&table, renewed.as_ref()))
             }
             Some(Resources::OnDemand) => {
@@ -177,16 +183,15 @@ impl<C: Send + Sync + 'static> Connected<C> {
     /// Names that the client asked for, that are not there yet, but will be when this round comes to them.
     fn awaited(&self, ty: ResourceType) -> Vec<Arc<str>> {
         let Some(subscription) = self.types.get(&ty) else { return Vec::new() };
-        let coming = |n: &&Arc<str>| {
-            let in_round =
-                [&self.round.view, &self.latest].into_iter().any(|v| v.table(ty).is_some_and(|t| t.contains(n)));
-            let now = match ty {
-                ResourceType::CLUSTER => Some(&self.round.view),
-                ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref(),
-                _ => Some(&self.latest),
-            };
-            in_round && !now.is_some_and(|v| v.table(ty).is_some_and(|t| t.contains(n)))
+        let now = match ty {
+            ResourceType::CLUSTER => Some(&self.round.view),
+            ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref(),
+            // Always of the latest view.
+            _ => return Vec::new(),
         };
+        let has = |view: &Arc<ClientView>, name: &str| view.table(ty).is_some_and(|t| t.contains(name));
+        let later = [&self.round.view, &self.latest];
+        let coming = |n: &&Arc<str>| !now.is_some_and(|v| has(v, n)) && later.iter().any(|v| has(v, n));
         subscription.asked.iter().filter(coming).cloned().collect()
     }
 }

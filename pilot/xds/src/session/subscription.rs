@@ -51,11 +51,6 @@ struct Selected {
 }
 
 impl Subscription {
-    /// Whether the client has something of this type, as far as is known.
-    pub fn holds_something(&self) -> bool {
-        self.claim.is_some() || !self.acked.is_empty()
-    }
-
     /// The selected entries of a table; see [`Selection::select`].
     pub fn select(&mut self, from: &Table, renewed: Option<&Table>) -> Table {
         if let Some(last) = &self.selected

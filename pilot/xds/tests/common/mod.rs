@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A source with a view that tests set, and scripted clients of both variants over a loopback connection.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -153,6 +153,8 @@ pub type Channel = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
 
 pub async fn channel(address: SocketAddr) -> Channel {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    // Small windows, so that a client that does not read stops its server soon.
+    let endpoint = endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
     AggregatedDiscoveryServiceClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(usize::MAX)
 }
 
