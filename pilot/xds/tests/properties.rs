@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Any sequence of views: clients of both variants end with the last one, and on the way never refer to what they do not have.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;
