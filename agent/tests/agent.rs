@@ -217,9 +217,9 @@ async fn life_of_a_sidecar(address: &str, delta: &str) {
 
     let (resident, private) = memory(agent.pid());
     println!("memory of the agent (delta={delta}): {resident} KiB resident, {private} KiB private anonymous");
-    if !cfg!(debug_assertions) {
-        assert!(resident < 15 * 1024 && private < 4 * 1024, "{resident} KiB resident, {private} KiB private");
-    }
+    // Unoptimised code is larger, and what has run of it is resident.
+    let limit = if cfg!(debug_assertions) { 24 } else { 15 };
+    assert!(resident < limit * 1024 && private < 4 * 1024, "{resident} KiB resident, {private} KiB private");
 
     agent.signal(Signal::TERM);
     agent.until("not ready", SOON, async || !matches!(agent.get(15020, "/healthz/ready").await, Ok((200, _)))).await;
@@ -323,6 +323,9 @@ async fn identity_without_envoy() {
         ("DISABLE_ENVOY", "true".to_string()),
         ("OUTPUT_CERTS", out.path().display().to_string()),
         ("SECRET_TTL", "4s".to_string()),
+        // Both done on threads with small stacks: a name to look up, and an RSA key to make.
+        ("CA_ADDR", format!("localhost:{}", plane.address.port())),
+        ("WORKLOAD_RSA_KEY_SIZE", "2048".to_string()),
     ];
     let mut agent = Agent::start(&plane, &AgentOptions { address: &own(7), env, proxy_config: String::new() });
     let chain = out.path().join("cert-chain.pem");
