@@ -15,7 +15,7 @@ use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
 use tiphys_model::{
     AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication, RequestAuthentication, Sidecar,
-    VirtualService,
+    TelemetryPolicy, VirtualService,
 };
 
 /// Takes objects in and makes snapshots of the mesh.
@@ -31,6 +31,7 @@ pub struct Compiler {
     virtual_services: Table<VirtualService>,
     gateways: Table<Gateway>,
     gateway_api: Arc<GatewayApi>,
+    telemetry: Table<TelemetryPolicy>,
     destination_rules: Table<DestinationRule>,
     merged_rules: Arc<DestinationRules>,
     credentials: Table<NamedCredential>,
@@ -56,6 +57,7 @@ impl Compiler {
             virtual_services: Table::new(Kind::VirtualService, istio::virtual_service::lower),
             gateways: Table::new(Kind::IstioGateway, istio::gateway::lower),
             gateway_api: Arc::default(),
+            telemetry: Table::new(Kind::Telemetry, crate::telemetry::lower),
             destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
             merged_rules: Arc::default(),
             credentials: Table::new(Kind::Secret, credentials::lower),
@@ -140,6 +142,7 @@ impl Compiler {
             differs |= !built.same(&self.gateway_api);
             self.gateway_api = Arc::new(built);
         }
+        differs |= self.telemetry.update(&self.store, &changed, &cx, all);
         let rules = self.destination_rules.update(&self.store, &changed, &cx, all);
         if rules || all {
             self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
@@ -172,6 +175,7 @@ impl Compiler {
             gateways: gateway::in_order(self.gateways.sorted(), &self.gateway_api.gateways, |one: &Gateway| {
                 (one.creation, one.name.clone(), one.namespace.clone())
             }),
+            telemetry: self.telemetry.sorted().clone(),
             destination_rules: self.merged_rules.clone(),
             credentials: self.credentials.sorted().clone(),
             security: match &self.current {

@@ -7,7 +7,7 @@ use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services,
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::{Key, Problem};
-use tiphys_model::{Credential, Gateway, Marked, Mesh, ProxyNode, Sidecar, Str, VirtualService};
+use tiphys_model::{Credential, Gateway, Marked, Mesh, ProxyNode, Sidecar, Str, TelemetryPolicy, VirtualService};
 
 /// An immutable picture of the mesh. Tables that did not change since the snapshot before are the same by pointer.
 pub struct Snapshot {
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     /// Credentials of gateways, by what Secrets hold.
     pub credentials: Marked<Vec<Marked<NamedCredential>>>,
+    /// Telemetry resources in the order of precedence.
+    pub telemetry: Marked<Vec<Marked<TelemetryPolicy>>>,
     /// Security policies.
     pub security: Arc<Security>,
     /// What was left out of objects, or replaced by a fail-safe form.

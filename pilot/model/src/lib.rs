@@ -25,6 +25,7 @@ mod security;
 mod service;
 mod sidecar;
 mod telemetry;
+mod telemetry_policy;
 mod telemetry_settings;
 mod traffic;
 mod traffic_policy;
@@ -65,6 +66,7 @@ pub use sidecar::{CaptureMode, EgressHost, HostNamespace, Sidecar, SidecarEgress
 pub use telemetry::{
     AccessLog, LogFormat, LogService, LogSink, MetricOverride, Metrics, Reporting, Telemetry, Tracing, TracingProvider,
 };
+pub use telemetry_policy::{LoggingRule, MetricRule, MetricsRule, Side, TelemetryPolicy, TracingRule};
 pub use telemetry_settings::{ProviderKind, ProviderService, TelemetryProvider, TelemetrySettings};
 pub use traffic::{
     Algorithm, ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, DestinationRule, Distribute, H2Upgrade,

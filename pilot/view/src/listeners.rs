@@ -41,7 +41,7 @@ fn of_world(cx: &Context<'_>) -> Fingerprint {
         .filter(|service| service.is_headless() || service.resolution == tiphys_model::Resolution::Passthrough);
     let endpoints: Vec<_> = dialled.map(|service| snapshot.endpoints.of(service)).collect();
     Fingerprint::of(&(
-        (cx.scope.fingerprint(), &snapshot.mesh, routes, endpoints),
+        (cx.scope.fingerprint(), &snapshot.mesh, &snapshot.telemetry, routes, endpoints),
         (snapshot.destination_rules.fingerprint(), snapshot.security.fingerprint(), snapshot.services.fingerprint()),
     ))
 }

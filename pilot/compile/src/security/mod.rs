@@ -79,7 +79,7 @@ fn attached<T>(all: &[Marked<T>], mesh: &Mesh, namespace: &str, holds: impl Fn(&
 }
 
 /// Where a policy attaches; nothing when it names targets of which none is served here.
-fn target(
+pub(crate) fn target(
     selector: Option<&WorkloadSelector>,
     reference: Option<&PolicyTargetReference>,
     references: &[PolicyTargetReference],

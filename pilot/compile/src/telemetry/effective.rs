@@ -1,41 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a proxy reports, after all that speaks for it was merged.
+//! What a proxy reports, after all that speaks for it was merged: the resources for the mesh, for its namespace and for its workload,
+//! later ones over earlier ones; the default providers of the mesh; and its older settings where nothing else speaks.
 
+use super::{logging, metrics, tracing};
 use crate::Snapshot;
-use tiphys_model::{AccessLog, LogSink, ProxyConfig, ProxyNode, Reporting, Str, Telemetry, TelemetrySettings, Tracing};
+use tiphys_model::{
+    ClusterName, Host, ProviderKind, ProviderService, ProxyConfig, ProxyNode, Reporting, Side, Str, Telemetry,
+    TelemetryPolicy, TelemetrySettings,
+};
+
+/// What one proxy's telemetry is merged from.
+pub(super) struct Sources<'a> {
+    /// The mesh.
+    pub snapshot: &'a Snapshot,
+    /// What MeshConfig says.
+    pub settings: &'a TelemetrySettings,
+    /// The resources that are for the proxy, wider ones first.
+    pub levels: Vec<&'a TelemetryPolicy>,
+    /// The proxy's own configuration.
+    pub config: &'a ProxyConfig,
+}
+
+impl<'a> Sources<'a> {
+    /// A provider by its name, which is not held to its case.
+    pub fn provider(&self, name: &str) -> Option<(&'a Str, &'a ProviderKind)> {
+        let found = self.settings.providers.iter().find(|provider| provider.name.eq_ignore_ascii_case(name))?;
+        Some((&found.name, &found.kind))
+    }
+
+    /// Host and cluster of a service that a provider names; none when there is no such service, or when it is not plain which is meant.
+    pub fn cluster(&self, wanted: &ProviderService) -> Option<(Str, Str)> {
+        let services = &self.snapshot.services;
+        let service = match wanted.service.split_once('/') {
+            Some((namespace, host)) => services.get(&Host::new(host), namespace)?,
+            None => {
+                let host = Host::new(&wanted.service);
+                let mut found = services.of_host(&host);
+                let first = found.next()?;
+                if found.any(|other| other.namespace != first.namespace) {
+                    return None;
+                }
+                first
+            }
+        };
+        let host = service.host.as_str();
+        Some((host.into(), ClusterName::Outbound { port: wanted.port, subset: "", host }.to_str()))
+    }
+}
 
 /// What a proxy of a configuration reports.
-pub fn effective(snapshot: &Snapshot, _: &ProxyNode, config: &ProxyConfig) -> Telemetry {
+pub fn effective(snapshot: &Snapshot, proxy: &ProxyNode, config: &ProxyConfig) -> Telemetry {
     let settings = &snapshot.mesh.telemetry;
-    let side = Reporting {
-        logs: fallback_logs(settings),
-        tracing: settings.tracing.then(|| fallback_tracing(settings, config)),
-        metrics: Vec::new(),
+    let sources = Sources { snapshot, settings, levels: levels(snapshot, proxy), config };
+    let side = |side: Side| Reporting {
+        logs: logging::merge(&sources, side),
+        tracing: tracing::merge(&sources, side),
+        metrics: metrics::merge(&sources, side),
     };
-    Telemetry { client: side.clone(), server: side, listener_logs: settings.listener_logs }
+    Telemetry { client: side(Side::Client), server: side(Side::Server), listener_logs: settings.listener_logs }
 }
 
-/// Access logs where no provider is named.
-fn fallback_logs(settings: &TelemetrySettings) -> Vec<AccessLog> {
-    let file = (!settings.log_file.is_empty()).then(|| LogSink::File {
-        path: settings.log_file.clone(),
-        format: settings.log_format.clone(),
-        omit_empty: false,
-    });
-    let service = settings.log_service.then_some(LogSink::BootstrapService);
-    file.into_iter().chain(service).map(|sink| AccessLog { sink, filter: Str::default() }).collect()
-}
-
-/// Spans where no provider is named: what the bootstrap says of them counts.
-fn fallback_tracing(settings: &TelemetrySettings, config: &ProxyConfig) -> Tracing {
-    let own = &config.tracing;
-    Tracing {
-        provider: None,
-        sampling: own.sampling.unwrap_or(settings.trace_sampling),
-        istio_tags: own.istio_tags.unwrap_or(true),
-        custom_tags: own.custom_tags.clone(),
-        max_path_tag_length: own.max_path_tag_length,
-        request_id_sampling: true,
-        no_context_propagation: false,
+/// The resources that are for a proxy: the mesh's, its namespace's, and those that select it.
+fn levels<'a>(snapshot: &'a Snapshot, proxy: &ProxyNode) -> Vec<&'a TelemetryPolicy> {
+    let all = || snapshot.telemetry.iter().map(|policy| &**policy);
+    let wide = |namespace: &str| all().find(|policy| *policy.namespace == *namespace && policy.is_namespace_wide());
+    let root = &snapshot.mesh.root_namespace;
+    let mut levels: Vec<&TelemetryPolicy> = wide(root).into_iter().collect();
+    if proxy.namespace != *root {
+        levels.extend(wide(&proxy.namespace));
     }
+    let selects = |policy: &&TelemetryPolicy| {
+        policy.namespace == proxy.namespace && !policy.is_namespace_wide() && policy.target.covers(&proxy.labels, true)
+    };
+    levels.extend(all().filter(selects));
+    levels
 }
