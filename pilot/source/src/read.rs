@@ -132,7 +132,8 @@ fn document(parsed: Parsed, chunk: Chunk<'_>) -> Document {
     let Parsed { mut object, warnings } = parsed;
     let within = object.origin.clone();
     object.origin.line += chunk.line;
-    let mut problems = warnings;
+    let mut problems = object.validate();
+    problems.extend(warnings);
     // Errors first: a reader of one line reads what matters.
     problems.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.path.cmp(&b.path)));
     let refused = problems.iter().any(|p| p.severity == Severity::Error);

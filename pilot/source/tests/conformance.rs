@@ -71,7 +71,7 @@ conformance! {
         bench.until("report", |b| !b.reports.is_empty()).await;
         assert_eq!(bench.names(), ["a=1"]);
         let lines = bench.lines();
-        assert!(lines[0].starts_with("a.yaml:8:3: VirtualService default/a: spec.hosts: "), "{lines:?}");
+        assert!(lines[0].starts_with("a.yaml:8:11: VirtualService default/a: spec.hosts[0]: "), "{lines:?}");
         assert_eq!(bench.reports.values().next().unwrap().outcome, Outcome::Kept);
         bench.put("a.yaml", &vs("a", "2"));
         bench.until("mended", |b| b.reports.is_empty()).await;
@@ -93,7 +93,7 @@ conformance! {
         let report = bench.denying.values().next().unwrap().clone();
         assert_eq!(report.outcome, Outcome::Denied);
         assert!(bench.lines()[0].starts_with("p.yaml:7:3: AuthorizationPolicy default/p: spec.action: "), "{:?}", bench.lines());
-        bench.put("p.yaml", &bad_policy("p").replace("[PERHAPS]", "DENY"));
+        bench.put("p.yaml", &bad_policy("p").replace("PERHAPS", "DENY\n  rules: [{}]"));
         bench.until("good", |b| b.denying.is_empty() && b.reports.is_empty() && b.objects.len() == 2).await;
         // Once good, the last good version is what protects.
         bench.put("p.yaml", &bad_policy("p"));
@@ -144,10 +144,10 @@ conformance! {
   {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a", "labels": {"v": "1"}},
    "spec": {"hosts": ["a.example"], "http": [{"route": [{"destination": {"host": "b.example"}}]}]}},
   {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "b"},
-   "spec": {"hosts": {"a": "b"}, "http": [{"route": [{"destination": {"host": "b.example"}}]}]}}]}"#)
+   "spec": {"hosts": ["a b"], "http": [{"route": [{"destination": {"host": "b.example"}}]}]}}]}"#)
     ]) {
         assert_eq!(bench.names(), ["a=1"]);
-        assert!(bench.lines()[0].starts_with("l.json:5:13: VirtualService default/b: spec.hosts: "), "{:?}", bench.lines());
+        assert!(bench.lines()[0].starts_with("l.json:5:23: VirtualService default/b: spec.hosts[0]: "), "{:?}", bench.lines());
         assert!(bench.is_running());
     }
 }

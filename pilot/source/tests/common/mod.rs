@@ -185,12 +185,12 @@ pub fn vs(name: &str, version: &str) -> String {
 
 /// A VirtualService that is refused.
 pub fn bad_vs(name: &str) -> String {
-    vs(name, "bad").replace("[a.example]", "{a: b}")
+    vs(name, "bad").replace("[a.example]", "[\"a b\"]")
 }
 
 /// An AuthorizationPolicy whose action is no action.
 pub fn bad_policy(name: &str) -> String {
     format!(
-        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: {name}\nspec:\n  selector: {{matchLabels: {{app: x}}}}\n  action: [PERHAPS]\n"
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: {name}\nspec:\n  selector: {{matchLabels: {{app: x}}}}\n  action: PERHAPS\n"
     )
 }
