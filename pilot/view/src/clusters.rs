@@ -3,10 +3,11 @@
 //! workload, and those that every proxy has.
 
 use crate::destination::{Destination, of_service, place, seen};
+use crate::environment::flag;
 use crate::{Context, Generator, Patch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tiphys_compile::ServiceKey;
+use tiphys_compile::{ServiceKey, proxy_config};
 use tiphys_model::{
     Attachment, Fingerprint, Marked, Mesh, ProxyType, Resolution, ServerTlsMode, Service, ServiceEndpoints, Str,
     labels_match,
@@ -158,18 +159,10 @@ pub(crate) fn client(cx: &Context<'_>) -> Client {
         ipv4: proxy.has_ipv4(),
         ipv6: proxy.has_ipv6(),
         certificates,
-        credential_socket: proxy.metadata_str("credential") == "true",
-        files_socket: proxy.metadata_str("file-credential") == "true",
-        preserve_case: preserve_case(&proxy.metadata),
+        credential_socket: flag(proxy, "credential"),
+        files_socket: flag(proxy, "file-credential"),
+        preserve_case: proxy_config(&cx.snapshot.mesh.listener.proxy_config, proxy).headers.preserve_case,
     }
-}
-
-/// Whether the proxy was started with the order to keep the case of headers.
-fn preserve_case(metadata: &serde_json::Value) -> bool {
-    metadata
-        .pointer("/PROXY_CONFIG/proxyHeaders/preserveHttp1HeaderCase")
-        .and_then(serde_json::Value::as_bool)
-        .unwrap_or(false)
 }
 
 /// Whether the proxy is a gateway with servers that pass TLS on by the SNI of clients of the mesh.

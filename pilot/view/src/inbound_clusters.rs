@@ -6,9 +6,7 @@ use crate::clusters::{client, entry};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use tiphys_compile::ServiceTarget;
-use tiphys_model::{
-    DestinationRule, InterceptionMode, Marked, Protocol, ProxyType, Service, Sidecar, SidecarIngress, Str,
-};
+use tiphys_model::{DestinationRule, InterceptionMode, Marked, ProxyType, Service, Sidecar, SidecarIngress, Str};
 use tiphys_translate::cluster::{self, InboundInput, InboundTarget};
 use tiphys_xds::Entry;
 
@@ -29,15 +27,16 @@ pub(crate) fn inbound(cx: &Context<'_>) -> Vec<Entry> {
 /// One cluster for each port of the workload; of several services that share one, the first one's rule counts.
 fn of_services(cx: &Context<'_>) -> Vec<InboundInput> {
     let mut by_port: BTreeMap<u32, Vec<&ServiceTarget>> = BTreeMap::new();
-    for target in cx.targets.iter().filter(|target| target.port.protocol != Protocol::Udp) {
+    for target in cx.targets {
         by_port.entry(target.target_port).or_default().push(target);
     }
+    let client = client(cx);
     let pool = cx.scope.sidecar.as_ref().and_then(|sidecar| sidecar.connection_pool.clone());
     let of_port = |(port, targets): (u32, Vec<&ServiceTarget>)| {
         let first = targets.first()?;
         Some(InboundInput {
             mesh: cx.snapshot.mesh.clone(),
-            client: client(cx),
+            client: client.clone(),
             cluster_port: port,
             target: match cx.snapshot.mesh.traffic.inbound_loopback {
                 true => InboundTarget::Address(loopback(cx, false), port),
@@ -55,12 +54,13 @@ fn of_services(cx: &Context<'_>) -> Vec<InboundInput> {
 
 /// One cluster for each ingress listener.
 fn of_sidecar(cx: &Context<'_>, sidecar: &Sidecar) -> Vec<InboundInput> {
+    let client = client(cx);
     let of_listener = |listener: &SidecarIngress| {
         let service = cx.targets.iter().find(|target| target.target_port == listener.port.number);
         let service = service.map(|target| &target.service);
         Some(InboundInput {
             mesh: cx.snapshot.mesh.clone(),
-            client: client(cx),
+            client: client.clone(),
             cluster_port: listener.port.number,
             target: target(cx, &listener.default_endpoint)?,
             services: service.map(|service| (service.clone(), listener.port.number)).into_iter().collect(),

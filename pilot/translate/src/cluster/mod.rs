@@ -257,3 +257,6 @@ fn draining_too() -> HealthStatusSet {
     let statuses = [HealthStatus::Healthy, HealthStatus::Draining, HealthStatus::Unknown, HealthStatus::Degraded];
     HealthStatusSet { statuses: statuses.map(i32::from).to_vec() }
 }
+
+#[cfg(test)]
+mod tests;
