@@ -173,6 +173,9 @@ async fn proxy(settings: Settings) -> Result<u8, String> {
                 tracing::warn!(?exit, "Envoy ended while draining");
                 return Ok(0);
             }
+            // A second signal means that there is no time to drain.
+            _ = terminate.recv() => tracing::info!("told again to end"),
+            _ = interrupt.recv() => tracing::info!("told again to end"),
             _ = orders.recv() => tracing::info!("told to end at once"),
         }
     }

@@ -366,6 +366,16 @@ async fn draining_until_nobody_is_connected() {
     agent.until("seen", SOON, async || agent.log().matches("connections are still active").count() >= 2).await;
     drop(open);
     assert_eq!(agent.exit(SOON).await, Some(0), "{}", agent.log());
+
+    // A second signal does not wait for anybody.
+    let mut agent = Agent::start(&plane, &with_envoy(&address, &patient));
+    ready(&agent).await;
+    agent.until("mutual TLS", SOON, async || call(&plane, target).await.is_ok()).await;
+    let _open = connect(&plane, target).await.unwrap();
+    agent.signal(Signal::TERM);
+    agent.until("seen", SOON, async || agent.log().contains("connections are still active")).await;
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.exit(SOON).await, Some(0), "{}", agent.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
