@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The service ports that a proxy's own workload serves: what its inbound listener is made from.
 
-use crate::{Endpoints, Services, Workloads};
+use crate::{Endpoints, Services, Workload, Workloads};
+use tiphys_api::Kind;
 use tiphys_model::{Marked, Port, ProxyNode, Registry, Service, TargetPort, labels_match};
 
 /// One port of a service that a workload serves.
@@ -44,6 +45,13 @@ pub fn service_targets(inputs: &TargetInputs<'_>, proxy: &ProxyNode) -> Vec<Serv
     targets
 }
 
+/// The workload of a proxy: the Pod of its name, else what has its address, which others may have had before.
+fn workload_of<'a>(inputs: &TargetInputs<'a>, proxy: &ProxyNode, address: &str) -> Option<&'a Marked<Workload>> {
+    let name = proxy.id.strip_suffix(&*proxy.namespace).and_then(|id| id.strip_suffix('.'));
+    let pod = name.and_then(|name| inputs.workloads.get(Kind::Pod, &proxy.namespace, name));
+    pod.or_else(|| inputs.workloads.of_address(address))
+}
+
 fn push(service: &Marked<Service>, port: &Port, target_port: u32, targets: &mut Vec<ServiceTarget>) {
     let target = ServiceTarget { service: service.clone(), port: port.clone(), target_port };
     if !targets.contains(&target) {
@@ -62,7 +70,7 @@ fn of_kubernetes(
         return by_address(inputs, service, address, targets);
     }
     // The labels that the API server knows win over those that the proxy states.
-    let known = inputs.workloads.of_address(address);
+    let known = workload_of(inputs, proxy, address);
     let labels = known.map_or(&proxy.labels, |workload| &workload.labels);
     if !labels_match(&service.selector, labels) {
         return;
@@ -86,7 +94,7 @@ fn of_entry(
     address: &str,
     targets: &mut Vec<ServiceTarget>,
 ) {
-    let known = inputs.workloads.of_address(address);
+    let known = workload_of(inputs, proxy, address);
     if !service.selector.is_empty() {
         let labels = known.map_or(&proxy.labels, |workload| &workload.labels);
         if !labels_match(&service.selector, labels) {
