@@ -19,6 +19,8 @@ pub(super) struct Use<'a> {
     pub tls: bool,
     /// HTTP/3 is spoken as well.
     pub http3: bool,
+    /// Headers settings of the proxy.
+    pub headers: super::Headers,
 }
 
 /// The input of a VirtualService's routes. `target` tells what is known of a host.
@@ -47,7 +49,7 @@ pub(super) fn input(
         default_retries: cx.snapshot.mesh.default_retries.clone(),
         tls: used.tls,
         http3: used.http3,
-        x_forwarded_host: super::x_forwarded_host(cx),
+        x_forwarded_host: used.headers.x_forwarded_host,
     }
 }
 

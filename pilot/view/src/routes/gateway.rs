@@ -2,7 +2,7 @@
 //! Route configurations of gateways: one for each port of plain HTTP (`http.80`), one for each server that ends HTTPS.
 
 use super::destinations::{Use, input, target};
-use super::{attempt_count, entry};
+use super::{entry, headers};
 use crate::Context;
 use crate::gateways::merged;
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +37,7 @@ struct Made {
 }
 
 fn virtual_hosts(cx: &Context<'_>, servers: &[MergedServer], by_gateway: &mut ByGateway) -> Vec<VirtualHostInput> {
+    let headers = headers(cx);
     let mut made: BTreeMap<Str, Made> = BTreeMap::new();
     // The first server of a gateway decides with which port and TLS its VirtualServices are routed.
     let mut inputs: HashMap<(Str, usize), Option<VirtualServiceRoutes>> = HashMap::new();
@@ -50,7 +51,8 @@ fn virtual_hosts(cx: &Context<'_>, servers: &[MergedServer], by_gateway: &mut By
                 continue;
             }
             let routes = inputs.entry((gateway.clone(), index)).or_insert_with(|| {
-                let used = Use { port: server.port, gateway: &gateway, tls: server.tls.is_some(), http3: false };
+                let used =
+                    Use { port: server.port, gateway: &gateway, tls: server.tls.is_some(), http3: false, headers };
                 let input =
                     input(cx, virtual_service, &used, |host| service(cx, host, &virtual_service.namespace).map(target));
                 Some(input).filter(applies_to)
@@ -81,7 +83,7 @@ fn virtual_hosts(cx: &Context<'_>, servers: &[MergedServer], by_gateway: &mut By
         let name = domain_name("blackhole", port).into();
         return vec![host(name, vec!["*".into()], Vec::new(), (false, false))];
     }
-    collapse(made, attempt_count(cx))
+    collapse(made, headers.attempt_count)
 }
 
 fn host(

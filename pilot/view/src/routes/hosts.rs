@@ -27,7 +27,7 @@ impl<'a, 'b> Hosts<'a, 'b> {
         Self {
             cx,
             listener_port,
-            attempt_count: super::attempt_count(cx),
+            attempt_count: super::headers(cx).attempt_count,
             names: HashSet::new(),
             domains: HashSet::new(),
             known: HashSet::new(),

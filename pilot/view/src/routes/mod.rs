@@ -10,6 +10,7 @@ mod hosts;
 mod sidecar;
 
 use crate::{Context, Generator};
+use tiphys_compile::proxy_config;
 use tiphys_model::{Fingerprint, Labels, ProxyType, Str};
 use tiphys_proto::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use tiphys_translate::route::{
@@ -28,6 +29,7 @@ fn of_proxy(cx: &Context<'_>) -> Fingerprint {
     let sidecar = cx.scope.sidecar.as_ref().map(|sidecar| (&sidecar.namespace, &sidecar.name));
     let own = (proxy.kind, &proxy.namespace, &proxy.dns_domain, proxy.has_ipv4(), proxy.has_ipv6(), sidecar);
     let metadata = (proxy.metadata_str("DNS_CAPTURE"), proxy.metadata_str("HTTP_PROXY_PORT"));
+    let own = (own, headers(cx));
     match proxy.kind {
         ProxyType::Sidecar => Fingerprint::of(&(own, metadata, asked_labels(cx))),
         _ => Fingerprint::of(&(own, metadata, &proxy.labels, cx.targets)),
@@ -83,14 +85,18 @@ fn entry(
     Entry::new(input.name.clone(), &type_url, splice(input, parts.iter()))
 }
 
-/// Whether upstreams are told which attempt a request is.
-fn attempt_count(cx: &Context<'_>) -> bool {
-    !cx.snapshot.mesh.listener.proxy_config.headers.attempt_count_disabled
+/// What of a proxy's headers settings its routes have.
+#[derive(Clone, Copy, Hash)]
+struct Headers {
+    /// Upstreams are told which attempt a request is.
+    attempt_count: bool,
+    /// Rewritten requests tell the host that they were for.
+    x_forwarded_host: bool,
 }
 
-/// Whether rewritten requests tell the host that they were for.
-fn x_forwarded_host(cx: &Context<'_>) -> bool {
-    cx.snapshot.mesh.listener.proxy_config.headers.x_forwarded_host
+fn headers(cx: &Context<'_>) -> Headers {
+    let config = proxy_config(&cx.snapshot.mesh.listener.proxy_config, cx.proxy).headers;
+    Headers { attempt_count: !config.attempt_count_disabled, x_forwarded_host: config.x_forwarded_host }
 }
 
 /// A name in lower case, as domains are compared.

@@ -4,7 +4,7 @@
 
 use super::destinations::{Use, input, service_hash, target};
 use super::hosts::Hosts;
-use super::{attempt_count, entry, x_forwarded_host};
+use super::{Headers, entry, headers};
 use crate::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use tiphys_compile::EgressListener;
@@ -23,7 +23,7 @@ const UNIX: &str = "unix://";
 
 /// All route configurations of a sidecar.
 pub(super) fn routes(cx: &Context<'_>) -> Vec<Entry> {
-    let catch_all = catch_all(&unknown_hosts(cx), attempt_count(cx));
+    let catch_all = catch_all(&unknown_hosts(cx), headers(cx).attempt_count);
     let mut planned: BTreeMap<(u32, Str), Vec<VirtualHostInput>> = BTreeMap::new();
     let mut entries = Vec::new();
     for name in names(cx) {
@@ -47,7 +47,7 @@ pub(super) fn routes(cx: &Context<'_>) -> Vec<Entry> {
 fn unknown_hosts(cx: &Context<'_>) -> CatchAll {
     match cx.scope.outbound_mode {
         OutboundMode::AllowAny => {
-            CatchAll::Allow { cluster: PASSTHROUGH.into(), x_forwarded_host: x_forwarded_host(cx) }
+            CatchAll::Allow { cluster: PASSTHROUGH.into(), x_forwarded_host: headers(cx).x_forwarded_host }
         }
         OutboundMode::RegistryOnly => CatchAll::Block,
     }
@@ -168,6 +168,7 @@ struct Plan<'a, 'b> {
     cx: &'a Context<'b>,
     egress: &'a EgressListener,
     port: u32,
+    headers: Headers,
     /// Services that have the port.
     services: BTreeMap<&'a str, &'a Marked<Service>>,
     /// The VirtualService that is about a service most exactly, by the service's host.
@@ -179,7 +180,7 @@ impl<'a, 'b> Plan<'a, 'b> {
         let has_port = |service: &&Marked<Service>| port == 0 || service.port(port).is_some();
         let services =
             egress.services.iter().filter(has_port).map(|service| (service.host.as_str(), service)).collect();
-        let mut plan = Self { cx, egress, port, services, closest: BTreeMap::new() };
+        let mut plan = Self { cx, egress, port, headers: headers(cx), services, closest: BTreeMap::new() };
         plan.closest = plan.closest();
         plan
     }
@@ -234,7 +235,7 @@ impl<'a, 'b> Plan<'a, 'b> {
         if self.port != 80 && !virtual_service.all_ports && !self.is_about_a_service(virtual_service) {
             return Vec::new();
         }
-        let used = Use { port: self.port, gateway: MESH_GATEWAY, tls: false, http3: false };
+        let used = Use { port: self.port, gateway: MESH_GATEWAY, tls: false, http3: false, headers: self.headers };
         let input = input(self.cx, virtual_service, &used, |host| {
             self.services.get(host.as_str()).map(|service| self.target(service))
         });
