@@ -8,6 +8,8 @@ mod destinations;
 mod gateway;
 mod hosts;
 mod sidecar;
+#[cfg(test)]
+mod tests;
 
 use crate::{Context, Generator};
 use tiphys_compile::proxy_config;
