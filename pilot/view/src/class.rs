@@ -55,7 +55,7 @@ impl Class {
 /// Whether listeners are bound to the proxy's own addresses, or leave its own address out.
 fn is_bound_to_addresses(scope: &Scope, node: &ProxyNode) -> bool {
     let captures_none = scope.sidecar.as_ref().is_some_and(|sidecar| {
-        sidecar.ingress.iter().any(|listener| listener.capture == CaptureMode::None)
+        sidecar.ingress.iter().any(|listener| listener.capture == CaptureMode::None || listener.bind.is_empty())
             || sidecar.egress.iter().any(|listener| listener.capture == CaptureMode::None)
     });
     let sends_to_own_address = scope.sidecar.as_ref().is_some_and(|sidecar| {
