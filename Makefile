@@ -61,7 +61,8 @@ parity: ## renders the reference inputs and scores them against what Istio's con
 .PHONY: bench
 bench: ## the load generator and the micro benchmarks, optimised
 	cargo bench --workspace
-	cargo run --release --package tiphys-bench
+	cargo build --release --package tiphys-server --package tiphys-bench
+	target/release/tiphys-bench run
 
 .PHONY: crds
 crds: ## writes the CustomResourceDefinitions from the types of api/
