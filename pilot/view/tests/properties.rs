@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Object, parse_yaml};
 use tiphys_compile::{Compiler, Settings};
-use tiphys_proto::envoy::config::core::v3::Node;
+use tiphys_proto::envoy::config::core::v3::{Locality, Node};
 use tiphys_proto::google::protobuf::{Struct, Value, value::Kind};
 use tiphys_view::{Memo, Views, generators, proxy_of, render};
 use tiphys_xds::{ConfigSource, Peer};
@@ -30,11 +30,17 @@ fn node(kind: &str, name: &str, address: &str, labels: &[(&str, &str)]) -> Node 
     let labels = labels.iter().map(|(key, value)| ((*key).to_string(), text(value))).collect();
     let fields = [
         ("NAMESPACE".to_string(), text("ns")),
+        ("NODE_NAME".to_string(), text(&format!("node-{address}"))),
         ("LABELS".to_string(), Value { kind: Some(Kind::StructValue(Struct { fields: labels })) }),
     ];
     Node {
         id: format!("{kind}~{address}~{name}.ns~ns.svc.cluster.local"),
         metadata: Some(Struct { fields: fields.into() }),
+        // Proxies of one namespace that differ in nothing but their place.
+        locality: Some(Locality {
+            region: if address.ends_with('3') { "us" } else { "eu" }.into(),
+            ..Locality::default()
+        }),
         ..Node::default()
     }
 }
@@ -43,6 +49,7 @@ fn nodes() -> Vec<Node> {
     vec![
         node("sidecar", "a-1", "10.0.0.1", &[("app", "a")]),
         node("sidecar", "b-1", "10.0.0.2", &[("app", "b"), ("version", "v1")]),
+        node("sidecar", "b-2", "10.0.0.3", &[("app", "b"), ("version", "v1")]),
         node("router", "gateway", "10.0.0.9", &[("istio", "ingressgateway")]),
     ]
 }

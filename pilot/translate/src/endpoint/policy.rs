@@ -62,12 +62,12 @@ impl AssignmentPolicy {
     }
 }
 
-/// A label of a proxy, those that tell its place included.
+/// A label of a proxy. Those that tell its place are what it states of its place, whatever its labels say.
 fn proxy_label(proxy: &ProxyNode, key: &str) -> Str {
-    let node = || proxy.metadata_str("NODE_NAME").into();
+    if key == label::NODE {
+        return proxy.metadata_str("NODE_NAME").into();
+    }
     place_label(key, &proxy.locality, [&proxy.network, &proxy.cluster])
-        .filter(|value| !value.is_empty())
-        .or_else(|| (key == label::NODE).then(node))
         .or_else(|| proxy.labels.get(key).cloned())
         .unwrap_or_default()
 }
