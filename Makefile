@@ -72,6 +72,7 @@ crds: ## writes the CustomResourceDefinitions from the types of api/
 generated: ## fails when a generated file in the repository is stale
 	cargo metadata --locked --format-version 1 >/dev/null
 	cargo xtask protos --check
+	cargo xtask crds --check
 
 .PHONY: deny
 deny: ## licences, sources and who may depend on what (cargo-deny is built into the cache once)

@@ -286,6 +286,22 @@ macro_rules! open_enum {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let words = <Self as $crate::value::OpenEnum>::WORDS;
+                schemars::json_schema!({ "type": "string", "enum": words })
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any($crate::value::OpenEnumVisitor(std::marker::PhantomData))
@@ -320,4 +336,40 @@ impl<T: for<'a> From<&'a str> + From<i64> + Default> de::Visitor<'_> for OpenEnu
     fn visit_unit<E: de::Error>(self) -> Result<T, E> {
         Ok(T::default())
     }
+}
+
+/// JSON of any shape, in schemas.
+#[cfg(feature = "schema")]
+pub(crate) struct FreeForm;
+
+/// Schemas of the values that are written as text.
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Base64, Duration, FreeForm};
+
+    macro_rules! schema {
+        ($type:ty, $name:literal, $schema:tt) => {
+            impl JsonSchema for $type {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    $name.into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!($schema)
+                }
+            }
+        };
+    }
+
+    schema!(Duration, "Duration", { "type": "string" });
+    schema!(Base64, "Base64", { "type": "string", "format": "byte" });
+    schema!(FreeForm, "FreeForm", { "type": "object", "x-kubernetes-preserve-unknown-fields": true });
 }

@@ -2,6 +2,8 @@
 //! Every field of the shared coverage tables is read without an unknown-field warning and written back. Skipped aloud where the tables
 //! are not there.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};

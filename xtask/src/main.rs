@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Generates the files of this repository that are made from others: `cargo xtask protos`.
+//! Generates the files of this repository that are made from others: `cargo xtask protos`, `cargo xtask crds`.
 
+mod crds;
 mod protos;
 
 use anyhow::{Result, bail};
@@ -10,6 +11,8 @@ fn main() -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["protos"] => protos::generate(false),
         ["protos", "--check"] => protos::generate(true),
-        _ => bail!("usage: cargo xtask protos [--check]"),
+        ["crds"] => crds::generate(false),
+        ["crds", "--check"] => crds::generate(true),
+        _ => bail!("usage: cargo xtask protos|crds [--check]"),
     }
 }

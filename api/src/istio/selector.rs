@@ -9,6 +9,7 @@ use crate::value::open_enum;
 
 /// Picks the workloads that a policy applies to, in its namespace, or in all when it lives in the root namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSelector {
     /// Labels that a workload must have; empty picks all.
@@ -17,6 +18,7 @@ pub struct WorkloadSelector {
 
 /// Picks a port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
     /// The port's number.
@@ -25,6 +27,7 @@ pub struct PortSelector {
 
 /// An object that a policy attaches to, such as a waypoint's Gateway or a Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicyTargetReference {
     /// API group; empty is the core group.

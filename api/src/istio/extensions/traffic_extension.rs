@@ -9,6 +9,7 @@ use crate::value::open_enum;
 
 /// An extension of workloads' proxies. One of `wasm` and `lua` is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficExtension {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -43,6 +44,7 @@ open_enum! {
 
 /// A WebAssembly plugin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WasmConfig {
     /// Where the module is: oci://, http(s):// or file://; without a scheme oci is meant.
@@ -56,6 +58,7 @@ pub struct WasmConfig {
     /// Not in use.
     pub verification_key: String,
     /// Settings that the plugin gets.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::value::FreeForm"))]
     pub plugin_config: Option<serde_json::Value>,
     /// The plugin's root id.
     pub plugin_name: String,
@@ -69,6 +72,7 @@ pub struct WasmConfig {
 
 /// A Lua filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct LuaConfig {
     /// The code.
@@ -77,6 +81,7 @@ pub struct LuaConfig {
 
 /// Which traffic. Both fields must match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficSelector {
     /// On which side.

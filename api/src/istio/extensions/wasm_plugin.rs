@@ -8,6 +8,7 @@ use crate::value::open_enum;
 
 /// A WebAssembly plugin of workloads' proxies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WasmPlugin {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -27,6 +28,7 @@ pub struct WasmPlugin {
     /// Not in use.
     pub verification_key: String,
     /// Settings that the plugin gets.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::value::FreeForm"))]
     pub plugin_config: Option<serde_json::Value>,
     /// The plugin's root id.
     pub plugin_name: String,
@@ -46,6 +48,7 @@ pub struct WasmPlugin {
 
 /// Which traffic. Both fields must match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficSelector {
     /// On which side.
@@ -56,6 +59,7 @@ pub struct TrafficSelector {
 
 /// The virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct VmConfig {
     /// Environment that the plugin sees.
@@ -64,6 +68,7 @@ pub struct VmConfig {
 
 /// A variable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvVar {
     /// Its name.

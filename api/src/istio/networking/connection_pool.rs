@@ -8,6 +8,7 @@ use crate::value::open_enum;
 
 /// Bounds of connections and requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionPoolSettings {
     /// For TCP and HTTP.
@@ -18,6 +19,7 @@ pub struct ConnectionPoolSettings {
 
 /// Bounds of connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpSettings {
     /// Connections at most; 0 means no bound.
@@ -34,6 +36,7 @@ pub struct TcpSettings {
 
 /// Keepalive of a socket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpKeepalive {
     /// Probes without an answer until the connection counts as dead; 0 means the system's.
@@ -46,6 +49,7 @@ pub struct TcpKeepalive {
 
 /// Bounds of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpSettings {
     /// Requests that may wait for a connection; 0 means no bound.
@@ -82,6 +86,7 @@ open_enum! {
 
 /// Keepalive of HTTP/2.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionKeepalive {
     /// Time between pings.

@@ -15,6 +15,7 @@ use crate::value::open_enum;
 
 /// Policies for traffic to a host, and its subsets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct DestinationRule {
     /// The service's name in the registry; wildcard prefixes are allowed.
@@ -31,6 +32,7 @@ pub struct DestinationRule {
 
 /// A named part of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subset {
     /// Its name.
@@ -43,6 +45,7 @@ pub struct Subset {
 
 /// How traffic behaves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrafficPolicy {
     /// How endpoints are chosen.
@@ -65,6 +68,7 @@ pub struct TrafficPolicy {
 
 /// Policies of a port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortTrafficPolicy {
     /// The port.
@@ -81,6 +85,7 @@ pub struct PortTrafficPolicy {
 
 /// A tunnel by HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TunnelSettings {
     /// CONNECT or POST; empty means CONNECT.
@@ -93,6 +98,7 @@ pub struct TunnelSettings {
 
 /// The PROXY protocol.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyProtocol {
     /// Its version.
@@ -111,6 +117,7 @@ open_enum! {
 
 /// Bounds retries by the number of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryBudget {
     /// Retries per active request, in percent; unset means 20.
@@ -123,6 +130,7 @@ pub struct RetryBudget {
 
 /// When failing endpoints are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutlierDetection {
     /// Errors in a row; use consecutive_5xx_errors.

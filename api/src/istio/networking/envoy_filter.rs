@@ -11,6 +11,7 @@ use crate::value::open_enum;
 
 /// Patches of the configuration of workloads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvoyFilter {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -25,6 +26,7 @@ pub struct EnvoyFilter {
 
 /// One patch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvoyConfigObjectPatch {
     /// What is patched.
@@ -67,6 +69,7 @@ open_enum! {
 
 /// Which objects are patched. One of the last four fields is set at most.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvoyConfigObjectMatch {
     /// For which sort of traffic.
@@ -101,6 +104,7 @@ open_enum! {
 
 /// Which proxies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyMatch {
     /// A regular expression (RE2) for their version.
@@ -111,6 +115,7 @@ pub struct ProxyMatch {
 
 /// Which clusters; what is unset matches all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterMatch {
     /// The service's port.
@@ -125,6 +130,7 @@ pub struct ClusterMatch {
 
 /// Which route configurations; what is unset matches all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteConfigurationMatch {
     /// The server's port.
@@ -141,6 +147,7 @@ pub struct RouteConfigurationMatch {
 
 /// Which virtual hosts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct VirtualHostMatch {
     /// By name, as host:port.
@@ -153,6 +160,7 @@ pub struct VirtualHostMatch {
 
 /// Which routes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteMatch {
     /// By name.
@@ -177,6 +185,7 @@ open_enum! {
 
 /// Which listeners; what is unset matches all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListenerMatch {
     /// The port.
@@ -193,6 +202,7 @@ pub struct ListenerMatch {
 
 /// Which filter chains; what is unset matches all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterChainMatch {
     /// By name.
@@ -211,6 +221,7 @@ pub struct FilterChainMatch {
 
 /// Which network filters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterMatch {
     /// By name.
@@ -221,6 +232,7 @@ pub struct FilterMatch {
 
 /// Which HTTP filters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubFilterMatch {
     /// By name.
@@ -229,6 +241,7 @@ pub struct SubFilterMatch {
 
 /// Which parts of a waypoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WaypointMatch {
     /// The port.
@@ -241,6 +254,7 @@ pub struct WaypointMatch {
 
 /// Which routes of a waypoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WaypointRouteMatch {
     /// By name.
@@ -249,6 +263,7 @@ pub struct WaypointRouteMatch {
 
 /// Which network filters of a waypoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WaypointFilterMatch {
     /// By name.
@@ -259,6 +274,7 @@ pub struct WaypointFilterMatch {
 
 /// Which HTTP filters of a waypoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WaypointSubFilterMatch {
     /// By name.
@@ -267,11 +283,13 @@ pub struct WaypointSubFilterMatch {
 
 /// What is done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Patch {
     /// How.
     pub operation: PatchOperation,
     /// The configuration, as Envoy's JSON.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::value::FreeForm"))]
     pub value: Option<serde_json::Value>,
     /// Where a filter is put, relative to the mesh's own.
     pub filter_class: FilterClass,

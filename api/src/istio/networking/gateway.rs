@@ -9,6 +9,7 @@ use crate::istio::networking::tls::ServerTlsSettings;
 
 /// Ports and hosts that gateway workloads serve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gateway {
     /// The ports and hosts.
@@ -19,6 +20,7 @@ pub struct Gateway {
 
 /// A port with its hosts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Server {
     /// The port.
@@ -37,6 +39,7 @@ pub struct Server {
 
 /// A port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     /// Its number.

@@ -11,6 +11,7 @@ use crate::value::{Base64, Duration};
 
 /// A route of HTTP: which requests, what is done to them, and where they go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// Name, for logs and telemetry.
@@ -49,6 +50,7 @@ pub struct HttpRoute {
 
 /// Conditions on a request; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMatchRequest {
     /// Name, for logs; added to the route's.
@@ -83,6 +85,7 @@ pub struct HttpMatchRequest {
 
 /// A destination with a share of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteDestination {
     /// The destination.
@@ -95,6 +98,7 @@ pub struct HttpRouteDestination {
 
 /// A redirect; what is unset stays as in the request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRedirect {
     /// The new path.
@@ -125,6 +129,7 @@ open_enum! {
 
 /// An answer of the proxy's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpDirectResponse {
     /// The status.
@@ -135,6 +140,7 @@ pub struct HttpDirectResponse {
 
 /// A body.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpBody {
     /// As text.
@@ -145,6 +151,7 @@ pub struct HttpBody {
 
 /// Changes of a request before it is sent on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRewrite {
     /// Replaces the path, or the matched prefix of it.
@@ -157,6 +164,7 @@ pub struct HttpRewrite {
 
 /// A replacement by regular expression (RE2).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegexRewrite {
     /// The expression; groups can be captured.
@@ -167,6 +175,7 @@ pub struct RegexRewrite {
 
 /// How failed requests are tried again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRetry {
     /// How often at most; 0 means never.
@@ -185,6 +194,7 @@ pub struct HttpRetry {
 
 /// Cross-origin resource sharing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct CorsPolicy {
     /// Origins that may ask; use allow_origins.
@@ -219,6 +229,7 @@ open_enum! {
 
 /// Makes requests fail or wait; at least one is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpFaultInjection {
     /// Makes requests wait.
@@ -229,6 +240,7 @@ pub struct HttpFaultInjection {
 
 /// Makes requests wait.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delay {
     /// Share of the requests in percent; use percentage.
@@ -243,6 +255,7 @@ pub struct Delay {
 
 /// Makes requests fail.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Abort {
     /// With this HTTP status.
@@ -257,6 +270,7 @@ pub struct Abort {
 
 /// A copy of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMirrorPolicy {
     /// Where it goes.

@@ -10,6 +10,7 @@ use crate::value::open_enum;
 
 /// How endpoints are chosen. At most one of `simple` and `consistent_hash` is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerSettings {
     /// By a simple rule.
@@ -46,6 +47,7 @@ open_enum! {
 
 /// A hash of the request. One of the first four fields is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsistentHashLb {
     /// Of this header.
@@ -66,6 +68,7 @@ pub struct ConsistentHashLb {
 
 /// A ring.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RingHash {
     /// Places on the ring at least; 0 means 1024.
@@ -74,6 +77,7 @@ pub struct RingHash {
 
 /// Maglev's table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct MagLev {
     /// Size of the table, a prime; 0 means 65537.
@@ -82,6 +86,7 @@ pub struct MagLev {
 
 /// A cookie.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpCookie {
     /// Its name.
@@ -96,6 +101,7 @@ pub struct HttpCookie {
 
 /// An attribute of a cookie.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct CookieAttribute {
     /// Its name.
@@ -106,6 +112,7 @@ pub struct CookieAttribute {
 
 /// How new endpoints get their traffic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WarmupConfiguration {
     /// How long until they get their full share.
@@ -118,6 +125,7 @@ pub struct WarmupConfiguration {
 
 /// Choice by locality. At most one of the first three fields is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct LocalityLoadBalancerSetting {
     /// Shares of localities.
@@ -132,6 +140,7 @@ pub struct LocalityLoadBalancerSetting {
 
 /// Where the traffic of a locality goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Distribute {
     /// The locality of the client, as region/zone/subzone; `*` may end it.
@@ -142,6 +151,7 @@ pub struct Distribute {
 
 /// Which region takes over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Failover {
     /// The region that fails.
@@ -152,6 +162,7 @@ pub struct Failover {
 
 /// Choice by zone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ZoneAwareLoadBalancerSetting {
     /// Off when false; unset means on.
@@ -166,6 +177,7 @@ pub struct ZoneAwareLoadBalancerSetting {
 
 /// Which region takes over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ZoneAwareFailover {
     /// The region that fails.

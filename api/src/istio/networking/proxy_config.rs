@@ -9,6 +9,7 @@ use crate::istio::selector::WorkloadSelector;
 
 /// Settings of the proxies of workloads; the mesh-wide ones are in `mesh::ProxyConfig`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyConfig {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -23,6 +24,7 @@ pub struct ProxyConfig {
 
 /// The proxy's image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyImage {
     /// Which variant: default, debug or distroless.

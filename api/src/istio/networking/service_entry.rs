@@ -9,6 +9,7 @@ use crate::value::open_enum;
 
 /// A service that the registry lacks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceEntry {
     /// Its DNS names, perhaps with a wildcard prefix.
@@ -59,6 +60,7 @@ open_enum! {
 
 /// A port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Its number.

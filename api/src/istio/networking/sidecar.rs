@@ -12,6 +12,7 @@ use crate::value::open_enum;
 
 /// What the sidecars of workloads see and serve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
     /// The workloads; unset means all of the namespace.
@@ -28,6 +29,7 @@ pub struct Sidecar {
 
 /// A port that is served.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioIngressListener {
     /// The port.
@@ -46,6 +48,7 @@ pub struct IstioIngressListener {
 
 /// A port, or all, that clients use, and the hosts that are there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioEgressListener {
     /// The port; unset means all ports of the hosts.
@@ -60,6 +63,7 @@ pub struct IstioEgressListener {
 
 /// Picks workloads of the namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSelector {
     /// Labels that a workload must have.
@@ -80,6 +84,7 @@ open_enum! {
 
 /// What becomes of traffic to unknown hosts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutboundTrafficPolicy {
     /// What.
@@ -100,6 +105,7 @@ open_enum! {
 
 /// A port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct SidecarPort {
     /// Its number.

@@ -7,6 +7,7 @@ use crate::value::open_enum;
 
 /// TLS towards a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientTlsSettings {
     /// Whether and how.
@@ -46,6 +47,7 @@ open_enum! {
 
 /// TLS towards clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerTlsSettings {
     /// Redirects plain HTTP to HTTPS.
@@ -120,6 +122,7 @@ open_enum! {
 
 /// Files of one certificate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsCertificate {
     /// The certificates.

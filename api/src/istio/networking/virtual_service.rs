@@ -9,6 +9,7 @@ use crate::istio::networking::http_route::HttpRoute;
 
 /// Routes of one or several hosts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct VirtualService {
     /// Hosts that the routes are for: DNS names, perhaps with a wildcard prefix, short names of services, or IP
@@ -28,6 +29,7 @@ pub struct VirtualService {
 
 /// A service, and perhaps a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Destination {
     /// The service's name in the registry.
@@ -40,6 +42,7 @@ pub struct Destination {
 
 /// A VirtualService that goes on where this route ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delegate {
     /// Its name.
@@ -50,6 +53,7 @@ pub struct Delegate {
 
 /// Changes of headers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Headers {
     /// Changes of the request.
@@ -60,6 +64,7 @@ pub struct Headers {
 
 /// What is done to headers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderOperations {
     /// Replaces these.
@@ -72,6 +77,7 @@ pub struct HeaderOperations {
 
 /// A route of TLS by server name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsRoute {
     /// Any of these must match.
@@ -82,6 +88,7 @@ pub struct TlsRoute {
 
 /// A route of TCP.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpRoute {
     /// Any of these must match; empty matches all.
@@ -92,6 +99,7 @@ pub struct TcpRoute {
 
 /// A destination with a share of the connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteDestination {
     /// The destination.
@@ -102,6 +110,7 @@ pub struct RouteDestination {
 
 /// Conditions on a connection; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4MatchAttributes {
     /// Addresses or CIDRs that the connection goes to.
@@ -120,6 +129,7 @@ pub struct L4MatchAttributes {
 
 /// Conditions on a TLS connection; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsMatchAttributes {
     /// Server names, each within one of the VirtualService's hosts.
@@ -138,6 +148,7 @@ pub struct TlsMatchAttributes {
 
 /// How a text is compared; one field is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct StringMatch {
     /// The whole text.
@@ -150,6 +161,7 @@ pub struct StringMatch {
 
 /// A port of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
     /// The port's number.
@@ -158,6 +170,7 @@ pub struct PortSelector {
 
 /// A share in percent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Percent {
     /// From 0 to 100, with fractions.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One workload, as a pod would be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadEntry {
     /// Its IP address, DNS name or Unix socket.

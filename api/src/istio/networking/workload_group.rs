@@ -9,6 +9,7 @@ use crate::istio::networking::workload_entry::WorkloadEntry;
 
 /// From which WorkloadEntries are made when workloads register.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadGroup {
     /// Labels and annotations of the entries.
@@ -21,6 +22,7 @@ pub struct WorkloadGroup {
 
 /// Labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadMetadata {
     /// The labels.
@@ -31,6 +33,7 @@ pub struct WorkloadMetadata {
 
 /// How a workload is found to be ready. One of the methods is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReadinessProbe {
     /// Seconds before the first probe.
@@ -55,6 +58,7 @@ pub struct ReadinessProbe {
 
 /// A question by HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpHealthCheckConfig {
     /// The path.
@@ -71,6 +75,7 @@ pub struct HttpHealthCheckConfig {
 
 /// A question by gRPC's health service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GrpcHealthCheckConfig {
     /// The port.
@@ -81,6 +86,7 @@ pub struct GrpcHealthCheckConfig {
 
 /// A header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpHeader {
     /// Its name.
@@ -91,6 +97,7 @@ pub struct HttpHeader {
 
 /// A connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpHealthCheckConfig {
     /// The host; empty means localhost.
@@ -101,6 +108,7 @@ pub struct TcpHealthCheckConfig {
 
 /// A command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExecHealthCheckConfig {
     /// The command and its arguments; it succeeds by ending with 0.

@@ -8,6 +8,7 @@ use crate::value::open_enum;
 
 /// Rules of what requests and connections may pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthorizationPolicy {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -40,6 +41,7 @@ open_enum! {
 
 /// Who decides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExtensionProvider {
     /// Name of an extension provider of the mesh.
@@ -48,6 +50,7 @@ pub struct ExtensionProvider {
 
 /// Matches when a source, an operation and every condition do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rule {
     /// Sources, any of which may match; empty matches all.
@@ -60,6 +63,7 @@ pub struct Rule {
 
 /// A source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RuleFrom {
     /// The source.
@@ -68,6 +72,7 @@ pub struct RuleFrom {
 
 /// An operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RuleTo {
     /// The operation.
@@ -76,6 +81,7 @@ pub struct RuleTo {
 
 /// Who asks. Each field matches by any of its values, and all fields must match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Source {
     /// Peer identities, as trust domain/ns/namespace/sa/account; `*` may start or end a value.
@@ -110,6 +116,7 @@ pub struct Source {
 
 /// What is asked. Each field matches by any of its values, and all fields must match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Operation {
     /// Hosts; `*` may start or end a value.
@@ -132,6 +139,7 @@ pub struct Operation {
 
 /// A condition on an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
     /// The attribute, as request.headers[name].

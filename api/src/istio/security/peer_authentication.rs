@@ -10,6 +10,7 @@ use crate::value::open_enum;
 
 /// Whether workloads ask their clients for mTLS.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerAuthentication {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -22,6 +23,7 @@ pub struct PeerAuthentication {
 
 /// A setting of mTLS.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct MutualTls {
     /// The mode.

@@ -8,6 +8,7 @@ use crate::value::Duration;
 
 /// Which JSON Web Tokens are taken. A wrong token is refused; no token at all is not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RequestAuthentication {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -22,6 +23,7 @@ pub struct RequestAuthentication {
 
 /// Tokens of an issuer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct JwtRule {
     /// The issuer.
@@ -53,6 +55,7 @@ pub struct JwtRule {
 
 /// A header that may hold a token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct JwtHeader {
     /// Its name.
@@ -63,6 +66,7 @@ pub struct JwtHeader {
 
 /// A header that gets a claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimToHeader {
     /// The header.

@@ -11,6 +11,7 @@ use crate::value::open_enum;
 
 /// What is told of workloads' traffic, and to whom.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Telemetry {
     /// The workloads; unset means all of the namespace, or of the mesh in the root namespace.
@@ -41,6 +42,7 @@ open_enum! {
 
 /// An extension provider of the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderRef {
     /// Its name.
@@ -49,6 +51,7 @@ pub struct ProviderRef {
 
 /// How calls are traced.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Tracing {
     /// Which calls; unset means all.
@@ -71,6 +74,7 @@ pub struct Tracing {
 
 /// Which calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TracingSelector {
     /// On which side.
@@ -79,6 +83,7 @@ pub struct TracingSelector {
 
 /// Where a tag's value comes from; one field is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct CustomTag {
     /// A fixed value.
@@ -93,6 +98,7 @@ pub struct CustomTag {
 
 /// A fixed value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Literal {
     /// The value.
@@ -101,6 +107,7 @@ pub struct Literal {
 
 /// A variable of the proxy's environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Environment {
     /// Its name.
@@ -111,6 +118,7 @@ pub struct Environment {
 
 /// A request header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RequestHeader {
     /// Its name.
@@ -121,6 +129,7 @@ pub struct RequestHeader {
 
 /// An access log format.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Formatter {
     /// The format.
@@ -129,6 +138,7 @@ pub struct Formatter {
 
 /// How metrics are counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metrics {
     /// To whom; empty means as the wider settings have it.
@@ -141,6 +151,7 @@ pub struct Metrics {
 
 /// Which metrics. At most one of the first two fields is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricSelector {
     /// One of the mesh's own.
@@ -181,6 +192,7 @@ open_enum! {
 
 /// A change of metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricsOverrides {
     /// Which metrics; unset means all.
@@ -193,6 +205,7 @@ pub struct MetricsOverrides {
 
 /// A change of a tag.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct TagOverride {
     /// Whether it is set or removed.
@@ -213,6 +226,7 @@ open_enum! {
 
 /// How calls are logged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct AccessLogging {
     /// Which calls; unset means all.
@@ -227,6 +241,7 @@ pub struct AccessLogging {
 
 /// Which calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogSelector {
     /// On which side.
@@ -235,6 +250,7 @@ pub struct LogSelector {
 
 /// Which calls are logged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Filter {
     /// A CEL expression that must be true.
