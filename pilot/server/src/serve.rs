@@ -64,6 +64,7 @@ pub struct Server {
     pub bound: Bound,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<&'static str>>,
+    ads: AdsService<Views>,
     drain: Duration,
 }
 
@@ -227,11 +228,11 @@ impl Server {
             bound: Bound { grpc: None, secure_grpc: None, http: None, monitoring: None },
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
+            ads: AdsService::new(views.clone(), ads_options(&args, &settings)),
             drain: args.transport.shutdown_duration.min(DRAIN),
         };
-        let ads = AdsService::new(views.clone(), ads_options(&args, &settings));
-        server.plaintext(&args, &settings, ads.clone()).await?;
-        server.secure(&args, &settings, ads, &trust).await?;
+        server.plaintext(&args, &settings).await?;
+        server.secure(&args, &settings, &trust).await?;
         let shown = Shown {
             views,
             published,
@@ -259,30 +260,25 @@ impl Server {
         self.tasks.spawn(async move { task.await.with_context(|| name).map(|()| name) });
     }
 
-    async fn plaintext(&mut self, args: &ServeArgs, settings: &Settings, ads: AdsService<Views>) -> anyhow::Result<()> {
+    async fn plaintext(&mut self, args: &ServeArgs, settings: &Settings) -> anyhow::Result<()> {
         let Some(listener) = args.grpc_addr.listen().await? else { return Ok(()) };
         self.bound.grpc = Some(listener.local_addr()?);
         tracing::info!("discovery without TLS on {}", listener.local_addr()?);
         let stop = self.stop.clone().cancelled_owned();
         let mut transport = ads_options(args, settings).transport().layer(AuthenticateLayer::plaintext());
-        let serving = transport.add_routes(Routes::new(ads)).serve_with_incoming_shutdown(nodelay(listener), stop);
+        let serving =
+            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(nodelay(listener), stop);
         self.spawn("grpc", async move { serving.await.map_err(Into::into) });
         Ok(())
     }
 
-    async fn secure(
-        &mut self,
-        args: &ServeArgs,
-        settings: &Settings,
-        ads: AdsService<Views>,
-        trust: &Trust,
-    ) -> anyhow::Result<()> {
+    async fn secure(&mut self, args: &ServeArgs, settings: &Settings, trust: &Trust) -> anyhow::Result<()> {
         let Some(listener) = args.secure_grpc_addr.listen().await? else { return Ok(()) };
         self.bound.secure_grpc = Some(listener.local_addr()?);
         tracing::info!("discovery and certificates with TLS on {}", listener.local_addr()?);
         let current = Arc::new(ArcSwap::new(tls::configure(&args.transport, &trust.authority, &trust.identity)?));
         let (accept, connections) = tls::incoming(listener, current.clone());
-        let mut routes = Routes::new(ads);
+        let mut routes = Routes::new(self.ads.clone());
         if settings.ca_server {
             let service =
                 CertificateService::new(trust.authority.clone(), trust.authenticators.clone(), trust.counters.clone());
@@ -342,15 +338,19 @@ impl Server {
                 });
             }
         }
-        tracing::info!("stopping: streams have {:?} to move elsewhere; a second signal ends at once", self.drain);
+        let streams = self.ads.streams();
+        tracing::info!("stopping: {streams} streams end within {:?}; a second signal ends at once", self.drain);
         self.stop.cancel();
-        let ports = async {
-            // The ports end when their last stream has gone; the other tasks do not end by themselves.
-            while self.tasks.join_next().await.is_some() {}
+        self.ads.drain(self.drain);
+        let gone = async {
+            while self.ads.streams() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         };
         tokio::select! {
-            () = ports => {}
-            () = tokio::time::sleep(self.drain) => {}
+            () = gone => {}
+            // Some clients do not read: they are cut.
+            () = tokio::time::sleep(self.drain + Duration::from_millis(500)) => {}
             () = signal() => {}
         }
         tracing::info!("stopped");

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tiphys_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
@@ -31,6 +32,8 @@ const NAME: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
+/// A drain ends streams in this many groups.
+const DRAIN_TURNS: u64 = 256;
 /// How many requests of one stream are taken before others have their turn.
 const REQUESTS_AT_ONCE: usize = 64;
 
@@ -85,6 +88,8 @@ struct Shared<S> {
     options: Options,
     streams: AtomicUsize,
     numbers: AtomicU64,
+    /// When streams begin to end, and over how long.
+    drain: watch::Sender<Option<(Instant, Duration)>>,
 }
 
 impl<S> Clone for AdsService<S> {
@@ -104,12 +109,19 @@ impl<S: ConfigSource> AdsService<S> {
         };
         // Streams of this process have other nonces than those of the one before.
         let first = RandomState::new().hash_one(NAME) & 0xffff_ffff_0000_0000;
-        Self(Arc::new(Shared { context, options, streams: AtomicUsize::new(0), numbers: AtomicU64::new(first) }))
+        let (streams, numbers) = (AtomicUsize::new(0), AtomicU64::new(first));
+        Self(Arc::new(Shared { context, options, streams, numbers, drain: watch::Sender::new(None) }))
     }
 
     /// How many streams are open.
     pub fn streams(&self) -> usize {
         self.0.streams.load(Ordering::Relaxed)
+    }
+
+    /// Ends all streams, those that are still to come too, one after the other over this time: clients that all came back at once would hurt
+    /// whoever takes them over.
+    pub fn drain(&self, over: Duration) {
+        self.0.drain.send_replace(Some((Instant::now(), over)));
     }
 
     fn open<M>(&self, request: http::Request<tonic::body::Body>, variant: Variant) -> tonic::body::Body
@@ -123,6 +135,9 @@ impl<S: ConfigSource> AdsService<S> {
         tonic::body::Body::new(AdsBody::<S, M> {
             // Before the first view is asked for, so that no change is missed.
             updates: WatchStream::from_changes(shared.context.source.updates()),
+            drain: WatchStream::new(shared.drain.subscribe()),
+            turn: (number % DRAIN_TURNS) as u32,
+            ends_at: None,
             requests: Streaming::new_request(decoder, request.into_body(), None, Some(shared.options.max_request)),
             session: Session::new(shared.context.clone(), variant, peer, number),
             timer: None,
@@ -174,6 +189,10 @@ struct AdsBody<S: ConfigSource, M> {
     session: Session<S>,
     requests: Streaming<M>,
     updates: WatchStream<u64>,
+    drain: WatchStream<Option<(Instant, Duration)>>,
+    /// Which of the turns of a drain is this stream's.
+    turn: u32,
+    ends_at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     outgoing: Option<Outgoing>,
     /// How the stream ended: its status while the trailers are still to be sent.
@@ -204,6 +223,12 @@ impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
     }
 
     fn take_updates(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
+        while let Poll::Ready(Some(drain)) = Pin::new(&mut self.drain).poll_next(cx) {
+            self.ends_at = drain.map(|(start, over)| start + over * self.turn / DRAIN_TURNS as u32);
+        }
+        if self.ends_at.is_some_and(|end| end <= now) {
+            return Some(Status::unavailable("the control plane is shutting down: connect to another"));
+        }
         loop {
             match Pin::new(&mut self.updates).poll_next(cx) {
                 Poll::Ready(Some(_)) => self.session.refresh(now),
@@ -215,7 +240,7 @@ impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
 
     /// Sees to being polled again when the session's deadline is over.
     fn wait(&mut self, cx: &mut std::task::Context<'_>, now: Instant) {
-        let Some(deadline) = self.session.deadline(now) else {
+        let Some(deadline) = [self.session.deadline(now), self.ends_at].into_iter().flatten().min() else {
             self.timer = None;
             return;
         };
