@@ -21,4 +21,6 @@ pub use chain::{Body, Chain, ChainMatch, HttpBody, RouteSource, TcpBody};
 pub use environment::{Class, Environment, Families};
 
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 pub(crate) mod tests;
