@@ -34,7 +34,7 @@ pub use istio::{ClientReads, DestinationRules};
 pub use lower::{LowerContext, Table};
 pub use mesh::lower_mesh;
 pub use proxy_config::{idle_timeout, proxy_config};
-pub use scope::{EgressListener, Scope, Scopes};
+pub use scope::{Balances, EgressListener, Scope, Scopes};
 pub use services::Services;
 pub use settings::Settings;
 pub use snapshot::Snapshot;

@@ -2,7 +2,7 @@
 //! The clusters of a proxy: those of the services that it sees, shared by all proxies of a namespace and kind, those that lead to its own
 //! workload, and those that every proxy has.
 
-use crate::destination::{Destination, of_service, place, seen};
+use crate::destination::{Destination, of_service, place, scope_name, seen};
 use crate::environment::flag;
 use crate::{Context, Generator, Patch};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(crate) fn generator() -> Generator {
 }
 
 fn proxy(cx: &Context<'_>) -> Fingerprint {
-    Fingerprint::of(&(outbound_proxy(cx), cx.targets, cx.proxy.interception, &cx.proxy.addresses))
+    Fingerprint::of(&(scope_name(cx), outbound_proxy(cx), cx.targets, cx.proxy.interception, &cx.proxy.addresses))
 }
 
 fn world(cx: &Context<'_>) -> Fingerprint {
@@ -34,7 +34,7 @@ fn world(cx: &Context<'_>) -> Fingerprint {
 /// What the clusters of services depend on of a proxy.
 fn outbound_proxy(cx: &Context<'_>) -> Fingerprint {
     let labels = cx.snapshot.destination_rules.client_reads().labels.then_some(&cx.proxy.labels);
-    Fingerprint::of(&(client(cx), &cx.proxy.namespace, labels, place(cx)))
+    Fingerprint::of(&(client(cx), labels, place(cx)))
 }
 
 /// What the clusters of services depend on of the mesh, endpoints apart.

@@ -150,19 +150,25 @@ fn networks(cx: &Context<'_>) -> Option<Vec<Str>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Which scope a proxy has: what it holds changes, but proxies of one stay of one.
+pub(crate) fn scope_name(cx: &Context<'_>) -> Fingerprint {
+    let sidecar = cx.scope.sidecar.as_ref().map(|sidecar| (&sidecar.namespace, &sidecar.name));
+    Fingerprint::of(&(&cx.scope.namespace, sidecar))
+}
+
 /// What load assignments depend on of a proxy: the less, the more proxies share them.
 pub(crate) fn place(cx: &Context<'_>) -> Fingerprint {
-    let reads = cx.snapshot.destination_rules.client_reads();
+    let rules = &cx.snapshot.destination_rules;
+    let (reads, balances) = (rules.client_reads(), cx.scope.balances());
     let defaults: &TrafficDefaults = &cx.snapshot.mesh.traffic;
-    let spread = |service: &Marked<Service>| service.traffic_distribution.is_some();
-    let node_local = cx.scope.services.iter().any(|service| service.node_local);
-    let spread = cx.scope.services.iter().any(spread);
     let by_mesh = defaults.zone_aware.is_some()
         || defaults.outlier_detection.is_some()
         || defaults.locality.as_ref().is_some_and(|locality| !locality.distribute.is_empty());
+    let by_rule = reads.labels || reads.place || by_mesh;
     let proxy = cx.proxy;
-    let place = (reads.place || spread || by_mesh).then_some((&proxy.locality, &proxy.network, &proxy.cluster));
-    let labels = (reads.labels || reads.place || by_mesh).then_some(&proxy.labels);
-    let node = (node_local || spread || reads.labels || by_mesh).then(|| proxy.metadata_str("NODE_NAME"));
-    Fingerprint::of(&(&proxy.namespace, proxy.kind, place, labels, node, networks(cx)))
+    let namespace = rules.tells_apart(&proxy.namespace).then_some(&proxy.namespace);
+    let place = (by_rule || balances.distributed).then_some((&proxy.locality, &proxy.network, &proxy.cluster));
+    let labels = by_rule.then_some(&proxy.labels);
+    let node = (by_rule || balances.distributed || balances.node_local).then(|| proxy.metadata_str("NODE_NAME"));
+    Fingerprint::of(&(namespace, proxy.kind, place, labels, node, networks(cx)))
 }

@@ -2,9 +2,10 @@
 //! The load assignments of a proxy: one for each of its clusters whose endpoints the control plane tells.
 
 use crate::clusters::{has_no_clusters, passes_sni};
-use crate::destination::{Destination, of_service, place, seen};
+use crate::destination::{Destination, of_service, place, scope_name, seen};
 use crate::{Context, Generator, Patch};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tiphys_compile::ServiceKey;
 use tiphys_model::{Fingerprint, Marked, Service};
 use tiphys_proto::envoy::config::cluster::v3::cluster::DiscoveryType;
@@ -14,7 +15,11 @@ use tiphys_xds::{Entry, ResourceType};
 
 /// How load assignments are made. The endpoints of a service touch its own assignments only.
 pub(crate) fn generator() -> Generator {
-    Generator { ty: ResourceType::ENDPOINT, proxy: place, world, build, patch: Some(patch) }
+    Generator { ty: ResourceType::ENDPOINT, proxy, world, build, patch: Some(patch) }
+}
+
+fn proxy(cx: &Context<'_>) -> Fingerprint {
+    Fingerprint::of(&(scope_name(cx), place(cx)))
 }
 
 fn world(cx: &Context<'_>) -> Fingerprint {
@@ -28,9 +33,22 @@ fn world(cx: &Context<'_>) -> Fingerprint {
     ))
 }
 
+/// What all load assignments are made of: equal keys have equal assignments.
+#[derive(Hash)]
+struct AllKey {
+    place: Fingerprint,
+    world: Fingerprint,
+    endpoints: Fingerprint,
+}
+
 fn build(cx: &Context<'_>) -> Vec<Entry> {
-    let sni = passes_sni(cx);
-    cx.scope.services.iter().flat_map(|service| of(cx, sni, service)).collect()
+    let key = AllKey { place: place(cx), world: world(cx), endpoints: cx.snapshot.endpoints.fingerprint() };
+    // Made once for all proxies that see alike, of whatever namespace.
+    let all: Arc<Vec<Entry>> = cx.memo.get(&key, |_| {
+        let sni = passes_sni(cx);
+        Arc::new(cx.scope.services.iter().flat_map(|service| of(cx, sni, service)).collect())
+    });
+    all.to_vec()
 }
 
 fn patch(cx: &Context<'_>, changed: &BTreeSet<ServiceKey>) -> Patch {

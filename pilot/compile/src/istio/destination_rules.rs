@@ -31,6 +31,8 @@ pub struct DestinationRules {
     selecting: bool,
     fingerprint: Fingerprint,
     reads: ClientReads,
+    /// Some rule is exported to named namespaces.
+    restricted: bool,
 }
 
 /// What of a client some rule makes its configuration depend on.
@@ -78,6 +80,7 @@ impl DestinationRules {
         let mut root_private = Building::default();
         for rule in selecting.into_iter().chain(general) {
             built.reads.add(rule);
+            built.restricted |= matches!(rule.export_to, Visibility::Namespaces(_));
             if in_own_namespace(rule) {
                 own.entry(rule.namespace.clone()).or_default().add(rule);
             }
@@ -97,6 +100,11 @@ impl DestinationRules {
     /// What of a client some rule reads.
     pub fn client_reads(&self) -> ClientReads {
         self.reads
+    }
+
+    /// Whether clients of a namespace may find other rules than those of a namespace that has none.
+    pub fn tells_apart(&self, namespace: &str) -> bool {
+        self.restricted || *namespace == *self.root || self.own.contains_key(namespace)
     }
 
     /// Stands for all rules.

@@ -48,6 +48,16 @@ pub struct Scope {
     by_host: HashMap<Host, usize>,
     fingerprint: Fingerprint,
     services_fingerprint: Fingerprint,
+    balances: Balances,
+}
+
+/// How some service of a scope chooses endpoints by where its clients are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balances {
+    /// By a traffic distribution.
+    pub distributed: bool,
+    /// To the client's node alone.
+    pub node_local: bool,
 }
 
 impl Scope {
@@ -64,6 +74,11 @@ impl Scope {
     /// Stands for the services alone, which routes do not change.
     pub fn services_fingerprint(&self) -> Fingerprint {
         self.services_fingerprint
+    }
+
+    /// How some service chooses endpoints by where its clients are.
+    pub fn balances(&self) -> Balances {
+        self.balances
     }
 
     /// The egress listener that answers for a port, or for a Unix path when the port is 0.
@@ -97,6 +112,10 @@ impl Scope {
         let outbound_mode =
             sidecar.as_ref().and_then(|sidecar| sidecar.outbound_mode).unwrap_or(snapshot.mesh.outbound_mode);
         let services_fingerprint = Fingerprint::of(&services);
+        let balances = Balances {
+            distributed: services.iter().any(|service| service.traffic_distribution.is_some()),
+            node_local: services.iter().any(|service| service.node_local),
+        };
         let listeners: Vec<_> = egress.iter().map(|e| (&e.declared, &e.services, &e.virtual_services)).collect();
         let fingerprint = Fingerprint::of(&(namespace, &sidecar, listeners, &services, outbound_mode));
         Self {
@@ -108,6 +127,7 @@ impl Scope {
             by_host,
             fingerprint,
             services_fingerprint,
+            balances,
         }
     }
 }
