@@ -145,7 +145,7 @@ impl<S: ConfigSource> Session<S> {
         loop {
             // Types are few: collecting them costs less than what follows.
             let types: Vec<ResourceType> = connected.types.keys().copied().collect();
-            if let Some(response) = types.into_iter().find_map(|ty| connected.offer(&mut sender, ty, now)) {
+            if let Some(response) = types.into_iter().find_map(|ty| connected.offer(&mut sender, ty)) {
                 return Some(response);
             }
             if !connected.advance(&self.context, now) {
@@ -159,10 +159,7 @@ impl<S: ConfigSource> Session<S> {
         let connected = self.connected.as_ref()?;
         let stage = (connected.round.stage != Stage::Done)
             .then(|| connected.round.since + connected.stage_patience(self.context.patience));
-        // Endpoints wait for the answer to clusters in flight.
-        let clusters = connected.types.get(&ResourceType::CLUSTER).and_then(|s| s.in_flight.as_ref());
-        let clusters = clusters.map(|f| f.since + self.context.patience);
-        [stage, clusters].into_iter().flatten().filter(|t| *t > now).min()
+        stage.filter(|deadline| *deadline > now)
     }
 
     /// Ends the session.

@@ -8,7 +8,6 @@ use crate::hub::Step;
 use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
 use crate::{ClientView, ConfigSource, Diff, Entry, ResourceType, Resources, StreamEvent, Table};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What makes responses of a stream.
 pub(super) struct Sender<'a, S> {
@@ -83,12 +82,11 @@ impl<C: Send + Sync + 'static> Connected<C> {
         &mut self,
         sender: &mut Sender<'_, S>,
         ty: ResourceType,
-        now: Instant,
     ) -> Option<Outgoing> {
         if self.types.get(&ty)?.in_flight.is_some() {
             return None;
         }
-        let desired = self.desired(sender.context, ty, now)?;
+        let desired = self.desired(sender.context, ty)?;
         let removals = self.may_remove(sender.variant, ty);
         let waits: Vec<Arc<str>> = self.awaited(ty);
         let subscription = self.types.get_mut(&ty)?;
@@ -121,30 +119,21 @@ impl<C: Send + Sync + 'static> Connected<C> {
         subscription.held = target;
         subscription.must_answer = false;
         subscription.last_nonce.clone_from(&nonce);
-        subscription.in_flight = Some(InFlight { nonce, version, since: now });
+        subscription.in_flight = Some(InFlight { nonce, version });
         Some(response)
     }
 
     /// What the client should hold of a type; `None` when that type has to wait.
-    fn desired<S: ConfigSource<Client = C>>(
-        &mut self,
-        context: &Context<S>,
-        ty: ResourceType,
-        now: Instant,
-    ) -> Option<Table> {
+    fn desired<S: ConfigSource<Client = C>>(&mut self, context: &Context<S>, ty: ResourceType) -> Option<Table> {
         let view = match ty {
             ResourceType::CLUSTER => &self.round.view,
             ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref()?,
             _ => &self.latest,
         };
+        // What was sent counts, not what was acknowledged: Envoy acknowledges clusters only when they are warm, and for that they need
+        // their endpoints.
         let parent = ty.rules().renewed_by.and_then(|parent| self.types.get(&parent));
-        if let Some(flight) = parent.and_then(|p| p.in_flight.as_ref())
-            && now < flight.since + context.patience
-        {
-            // Only its answer tells what the client starts anew with.
-            return None;
-        }
-        let renewed = parent.map(|p| p.acked.clone());
+        let renewed = parent.map(|parent| parent.held.clone());
         match view.resources(ty) {
             Some(Resources::Table(table)) => {
                 // While a round is under way its clusters need their endpoints, though a later view has none for them.

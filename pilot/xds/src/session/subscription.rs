@@ -8,14 +8,12 @@ use crate::{ClientView, Entry, ResourceType, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A response that the client has not answered yet.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub nonce: String,
     pub version: String,
-    pub since: Instant,
 }
 
 /// The state of one type on one stream.
