@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    // Removes the folder when the run ends.
-    _temporary: tempfile::TempDir,
+    // Removes the folder when the run ends, unless it is to be kept.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl RunFolder {
-    /// A new folder that is gone with the run.
+    /// A new folder that is gone with the run; with TIPHYS_KEEP set it stays, to look at.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -26,6 +26,13 @@ impl RunFolder {
         for folder in ["config", "logs", "certificates"] {
             fs::create_dir(path.join(folder))?;
         }
+        let temporary = match std::env::var_os("TIPHYS_KEEP") {
+            Some(_) => {
+                println!("kept: {}", temporary.keep().display());
+                None
+            }
+            None => Some(temporary),
+        };
         Ok(RunFolder { path, _temporary: temporary })
     }
 

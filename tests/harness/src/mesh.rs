@@ -214,6 +214,9 @@ impl Mesh {
         command.arg("--httpAddr").arg(at(ports.http)).arg("--monitoringAddr").arg(at(ports.monitoring));
         command.arg("--httpsAddr").arg("").arg("--ca-dir").arg(run.join("ca"));
         command.arg("--dev-token-issuer").arg(run.join("tokens"));
+        if let Some(levels) = std::env::var_os("TIPHYS_LOG") {
+            command.arg("--log_output_level").arg(levels);
+        }
         let folder = run.join(CONTROL_PLANE);
         let process = Process::start(CONTROL_PLANE, &mut command, &folder, &self.folder.log(CONTROL_PLANE))?;
         self.processes.insert(CONTROL_PLANE.to_owned(), process);

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tiphys_harness::echo::{self, Config, lines};
 
 /// A small service that stands for an application, and a client for it.
@@ -60,8 +61,18 @@ struct Send {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Command::parse() {
+async fn main() -> ExitCode {
+    match run(Command::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
         Command::Serve(serve) => {
             let certificate = serve.cert.zip(serve.key);
             let Serve { name, version, http, https, tcp, sidecar, .. } = serve;

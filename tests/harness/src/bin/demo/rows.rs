@@ -128,7 +128,7 @@ const SECURITY: &[Row] = &[
     ),
     row(
         "... a forged one is refused, ...",
-        "curl -s -o /dev/null -w '%{http_code}\\n' --connect-to ::127.0.0.10: -H \"Authorization: Bearer $(cat token)x\" http://bookinfo.example:8080/admin",
+        "curl -s -o /dev/null -w '%{http_code}\\n' --connect-to ::127.0.0.10: -H \"Authorization: Bearer $(sed 's/[^.]*$/forged/' token)\" http://bookinfo.example:8080/admin",
         Answer::Lines("401"),
     ),
     row(
