@@ -65,6 +65,31 @@ pub fn field(text: &str, path: &str) -> Option<(usize, usize)> {
     }
 }
 
+/// Where the first document of `text` goes deeper than `most` levels of lists and objects, if it does.
+pub(crate) fn too_deep(text: &str, most: usize) -> Option<(usize, usize)> {
+    let mut depth = 0;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(next) => next,
+            // The scanner has a bound of its own, a little higher.
+            Err(error) if error.info() == "recursion limit exceeded" => {
+                return Some((error.marker().line(), error.marker().col() + 1));
+            }
+            // A text that is broken otherwise is left to the parser that says what is wrong with it.
+            Err(_) => return None,
+        };
+        match event {
+            Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
+            Event::MappingEnd | Event::SequenceEnd => depth -= 1,
+            _ => {}
+        }
+        if depth > most {
+            return Some((span.start.line(), span.start.col() + 1));
+        }
+    }
+    None
+}
+
 struct Walk<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     best: Option<(usize, usize)>,

@@ -315,12 +315,37 @@ fn parse_document(document: &Document<'_>, file: Option<&Arc<Path>>, results: &m
     }
 }
 
+/// Levels of lists and objects that are read.
+const DEPTH: usize = 128;
+/// Open brackets that make a text worth a closer look. Brackets in texts count too, so that this alone says nothing.
+const SUSPICIOUS: usize = 1000;
+
+/// How many brackets are open at most, quotes and comments not regarded.
+fn bracket_depth(text: &str) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
 /// YAML (or JSON, which is YAML) as JSON; the error is line and column in the text, from 1, and the reason.
 fn to_json(text: &str) -> Result<Value, (usize, usize, String)> {
     let wrong = |error: yaml_serde::Error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         (line, column, error.to_string())
     };
+    // The parser's time grows with the square of the depth: such a text is refused before.
+    if bracket_depth(text) > SUSPICIOUS
+        && let Some((line, column)) = locate::too_deep(text, DEPTH)
+    {
+        return Err((line, column, format!("nested deeper than {DEPTH} levels")));
+    }
     if !text.contains("<<:") {
         return yaml_serde::from_str(text).map_err(wrong);
     }
