@@ -162,3 +162,79 @@ fn json(query: Option<&str>, value: &impl Serialize) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Log;
+    use crate::metrics::Metrics;
+    use crate::settings::Settings;
+    use crate::writer::Published;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use tiphys_api::mesh::MeshConfig;
+    use tiphys_ca::{AuthenticationError, Authenticator, Authenticators, Caller, Credentials, SpiffeId};
+    use tiphys_view::Views;
+    use tokio::sync::{mpsc, watch};
+
+    /// Takes a token for the namespace that it says.
+    struct Says;
+
+    #[tonic::async_trait]
+    impl Authenticator for Says {
+        fn name(&self) -> &'static str {
+            "says"
+        }
+
+        async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Caller>, AuthenticationError> {
+            let id =
+                credentials.bearer.as_deref().map(|namespace| SpiffeId::new("cluster.local", namespace, "a").unwrap());
+            Ok(id.map(|id| Caller { identities: vec![id], authenticator: "says", pod: None }))
+        }
+    }
+
+    fn shown() -> Shown {
+        let published =
+            Published { mesh: Arc::new(MeshConfig::default()), reports: Arc::new(BTreeMap::new()), ready: true };
+        Shown {
+            views: Arc::new(Views::new(Vec::new(), ())),
+            published: watch::channel(published).1,
+            queries: mpsc::channel(1).0,
+            metrics: Metrics::new().unwrap(),
+            log: Log::detached(),
+            authenticators: Authenticators::new(vec![Arc::new(Says)]),
+            settings: Arc::new(Settings { debug_namespaces: ["ops".to_owned()].into(), ..Settings::default() }),
+            cluster: "Kubernetes".into(),
+        }
+    }
+
+    async fn asks(from: &str, token: Option<&str>, path: &str) -> Result<Access, StatusCode> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        }
+        access(&shown(), SocketAddr::new(from.parse().unwrap(), 1), &headers, path).await
+    }
+
+    #[tokio::test]
+    async fn who_sees_what() {
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(asks(here, None, "/debug/configz").await, Ok(Access::All));
+        }
+        assert_eq!(asks("10.0.0.1", None, "/debug/configz").await, Err(StatusCode::UNAUTHORIZED));
+        assert_eq!(asks("10.0.0.1", Some("istio-system"), "/debug/configz").await, Ok(Access::All));
+        assert_eq!(asks("10.0.0.1", Some("ops"), "/debug/configz").await, Ok(Access::All));
+        assert_eq!(asks("10.0.0.1", Some("shop"), "/debug/configz").await, Err(StatusCode::FORBIDDEN));
+        assert_eq!(asks("10.0.0.1", Some("shop"), "/scopej/ads").await, Err(StatusCode::FORBIDDEN));
+        let own = Ok(Access::Namespace("shop".into()));
+        assert_eq!(asks("10.0.0.1", Some("shop"), "/debug/config_dump").await, own);
+        assert_eq!(asks("10.0.0.1", Some("shop"), "/debug/syncz").await, own);
+        assert!(own.unwrap().sees("shop") && !Access::Namespace("shop".into()).sees("other"));
+    }
+
+    #[test]
+    fn every_page_is_listed() {
+        assert!(PAGES.windows(2).all(|w| w[0].0 < w[1].0));
+        assert!(OF_ONE_PROXY.iter().chain(CUT).all(|page| PAGES.iter().any(|(name, _)| name == page)));
+    }
+}
