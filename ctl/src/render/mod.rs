@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 use tiphys_api::mesh::{MeshConfig, MeshNetworks};
-use tiphys_compile::{Compiler, Settings};
+use tiphys_compile::{Compiler, Settings, Snapshot};
 use tiphys_source::{Report, dir, in_force};
 use tiphys_view::{Memo, generators, render};
 
@@ -78,6 +78,7 @@ impl Job {
         for (key, problems) in snapshot.warnings.iter() {
             said.extend(problems.iter().map(|problem| format!("{key}: {problem}")));
         }
+        self.write_statuses(&compiler, &snapshot)?;
         let (generators, memo) = (generators(), Memo::default());
         for Proxy { name, node } in proxies::read(&self.proxies)? {
             let mut types = asked::Types::default();
@@ -95,6 +96,29 @@ impl Job {
             types.write(&self.out.join(&name))?;
         }
         Ok(Rendered { said, whole })
+    }
+
+    /// Writes status.yaml: each object that has a status, with nothing else of it.
+    fn write_statuses(&self, compiler: &Compiler, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for (key, status) in &snapshot.gateway_api.statuses {
+            let Some(object) = compiler.store().get(key.kind, &key.namespace, &key.name) else { continue };
+            let mut metadata = serde_json::json!({ "name": key.name });
+            if !key.namespace.is_empty() {
+                metadata["namespace"] = key.namespace.as_str().into();
+            }
+            let document = serde_json::json!({
+                "apiVersion": object.version, "kind": key.kind.name(), "metadata": metadata, "status": status,
+            });
+            text += "---\n";
+            text += &yaml_serde::to_string(&document)?;
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
+        let path = self.out.join("status.yaml");
+        fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
     fn mesh(&self, said: &mut Vec<String>) -> anyhow::Result<MeshConfig> {

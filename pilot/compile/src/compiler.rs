@@ -182,6 +182,7 @@ impl Compiler {
                 Some(current) if before == Some(security.fingerprint()) => current.security.clone(),
                 _ => Arc::new(security),
             },
+            gateway_api: self.gateway_api.clone(),
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
         };

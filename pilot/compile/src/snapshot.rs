@@ -2,6 +2,7 @@
 //! The picture of the mesh at one moment.
 
 use crate::credentials::NamedCredential;
+use crate::gateway::GatewayApi;
 use crate::security::Security;
 use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub telemetry: Marked<Vec<Marked<TelemetryPolicy>>>,
     /// Security policies.
     pub security: Arc<Security>,
+    /// The Gateway API as it was lowered, with the statuses of its objects.
+    pub gateway_api: Arc<GatewayApi>,
     /// What was left out of objects, or replaced by a fail-safe form.
     pub warnings: Arc<BTreeMap<Key, Vec<Problem>>>,
     pub(crate) scopes: Arc<Scopes>,

@@ -12,7 +12,7 @@ pub(super) fn headers(filter: &HttpHeaderFilter) -> Result<HeaderOperations, Ref
     let visible = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
     if let Some(bad) = filter.set.iter().chain(&filter.add).find(|header| !header.value.bytes().all(visible)) {
         let message = format!("header {:?} value contains invalid characters", bad.name);
-        return Err(Refusal::new("UnsupportedValue", message));
+        return Err(Refusal::new("InvalidFilter", message));
     }
     let map = |list: &[HttpHeader]| {
         let mut map: BTreeMap<Str, Str> = BTreeMap::new();

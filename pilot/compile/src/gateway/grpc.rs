@@ -36,12 +36,12 @@ fn method(wanted: &api::grpc_route::GrpcMethodMatch) -> Result<StringMatch, Refu
         Some(api::http_route::MatchType::RegularExpression) => false,
         Some(other) => {
             let message = format!("method match type {:?} is not supported", other.as_str());
-            return Err(Refusal::new("UnsupportedValue", message));
+            return Err(Refusal::new("InvalidConfiguration", message));
         }
     };
     Ok(match (wanted.service.as_deref(), wanted.method.as_deref(), exact) {
         (None, None, _) => {
-            return Err(Refusal::new("UnsupportedValue", "gRPC match must have method or service defined"));
+            return Err(Refusal::new("InvalidConfiguration", "gRPC match must have method or service defined"));
         }
         (Some(service), None, true) => StringMatch::Prefix(format!("/{service}/").into()),
         (Some(service), None, false) => StringMatch::Regex(format!("/{service}/.+").into()),
@@ -92,7 +92,7 @@ fn change_headers(filter: &api::grpc_route::GrpcRouteFilter, headers: &mut Heade
         (Type::ResponseHeaderModifier, _, Some(change)) => headers.response = filters::headers(change)?,
         (Type::RequestHeaderModifier | Type::ResponseHeaderModifier, ..) => {}
         (other, ..) => {
-            return Err(Refusal::new("UnsupportedValue", format!("unsupported filter type {:?}", other.as_str())));
+            return Err(Refusal::new("InvalidFilter", format!("unsupported filter type {:?}", other.as_str())));
         }
     }
     Ok(())

@@ -64,7 +64,7 @@ fn path(wanted: Option<&api::http_route::HttpPathMatch>) -> Result<StringMatch, 
 }
 
 fn unknown(what: &str, word: &str) -> Refusal {
-    Refusal::new("UnsupportedValue", format!("{what} {word:?} is not supported"))
+    Refusal::new("InvalidConfiguration", format!("{what} {word:?} is not supported"))
 }
 
 /// Headers to match, as GRPCRoute has them too.
@@ -161,7 +161,7 @@ fn apply(
             }
         }
         other => {
-            return Err(Refusal::new("UnsupportedValue", format!("unsupported filter type {:?}", other.as_str())));
+            return Err(Refusal::new("InvalidFilter", format!("unsupported filter type {:?}", other.as_str())));
         }
     }
     Ok(())
@@ -176,7 +176,7 @@ fn backend_headers(list: &[api::http_route::HttpRouteFilter]) -> Result<Headers,
             (Type::ResponseHeaderModifier, _, Some(change)) => headers.response = filters::headers(change)?,
             (Type::RequestHeaderModifier | Type::ResponseHeaderModifier, ..) => {}
             (other, ..) => {
-                return Err(Refusal::new("UnsupportedValue", format!("unsupported filter type {:?}", other.as_str())));
+                return Err(Refusal::new("InvalidFilter", format!("unsupported filter type {:?}", other.as_str())));
             }
         }
     }

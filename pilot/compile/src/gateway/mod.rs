@@ -17,11 +17,13 @@ mod l4;
 mod listener;
 mod parent;
 mod routes;
+mod status;
 #[cfg(test)]
 mod tests;
 
 use crate::{Services, Store};
 use grants::Grants;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiphys_api::{Key, Kind, Problem};
@@ -64,6 +66,8 @@ pub struct GatewayApi {
     pub gateways: Vec<Marked<Gateway>>,
     /// Routes.
     pub virtual_services: Vec<Marked<VirtualService>>,
+    /// Statuses by object, without times.
+    pub statuses: BTreeMap<Key, Value>,
     /// What was left out of objects, and routes that a parent does not accept.
     pub warnings: BTreeMap<Key, Vec<Problem>>,
 }
@@ -75,7 +79,10 @@ impl GatewayApi {
         let mut built = Self::default();
         let listeners = gateways::lower(&inputs, &mut built.warnings);
         built.gateways = listeners.iter().filter(|one| one.usable).map(|one| one.gateway.clone()).collect();
-        built.virtual_services = routes::lower(&inputs, &listeners, &mut built.warnings);
+        built.statuses = status::classes(&inputs);
+        let (services, statuses) = routes::lower(&inputs, &listeners, &mut built.warnings);
+        built.virtual_services = services;
+        built.statuses.extend(statuses);
         built
     }
 
@@ -84,6 +91,7 @@ impl GatewayApi {
         self.gateways == other.gateways
             && self.virtual_services == other.virtual_services
             && self.warnings == other.warnings
+            && self.statuses == other.statuses
     }
 
     /// Whether a change of these objects can make a difference.

@@ -131,7 +131,7 @@ fn of_mesh(route: &Route<'_>, reference: &ParentReference) -> Option<Refusal> {
 }
 
 /// Text that references are sorted by.
-fn reference_text(reference: &ParentReference, own: &str) -> String {
+pub(super) fn reference_text(reference: &ParentReference, own: &str) -> String {
     format!(
         "{}/{}/{}/{}/{}.{}",
         reference.group.as_deref().unwrap_or(GROUP),

@@ -6,8 +6,9 @@ use super::backend::Referrer;
 use super::gateways::Listener;
 use super::http::Rules;
 use super::parent::{Parent, ParentKind, Route, parents};
-use super::{INTERNAL, Inputs, Refusal, grpc, http, l4};
+use super::{INTERNAL, Inputs, Refusal, grpc, http, l4, status};
 use crate::istio::virtual_service::with_destinations;
+use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tiphys_api::gateway::common::Route as _;
@@ -29,16 +30,18 @@ pub(super) fn lower(
     inputs: &Inputs<'_>,
     listeners: &[Listener],
     warnings: &mut BTreeMap<Key, Vec<Problem>>,
-) -> Vec<Marked<VirtualService>> {
+) -> (Vec<Marked<VirtualService>>, BTreeMap<Key, Value>) {
     let mut parts = Vec::new();
     let mut made = Vec::new();
+    let mut statuses = BTreeMap::new();
     for kind in [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute] {
         for object in inputs.store.of_kind(kind) {
             let mut one = One { inputs, object, listeners, warnings };
-            match kind {
+            let status = match kind {
                 Kind::HttpRoute | Kind::GrpcRoute => one.http(&mut parts),
                 _ => one.connections(&mut made),
-            }
+            };
+            statuses.extend(status.map(|status| (object.key(), status)));
         }
     }
     for object in inputs.store.of_kind(Kind::UdpRoute) {
@@ -46,11 +49,14 @@ pub(super) fn lower(
         warnings.entry(object.key()).or_default().push(Problem::warning("", message));
     }
     made.extend(merge(parts));
-    made.into_iter().map(|service| Marked::new(with_destinations(service))).collect()
+    (made.into_iter().map(|service| Marked::new(with_destinations(service))).collect(), statuses)
 }
 
-/// Rules that did not come about.
-type Outcome<T> = Result<(Vec<T>, Option<Refusal>), Refusal>;
+/// Rules that were made, and what is wrong with them.
+type Made<T> = (Vec<T>, Option<Refusal>);
+
+/// An error makes all rules unusable.
+type Outcome<T> = Result<Made<T>, Refusal>;
 
 /// One route as it is lowered.
 struct One<'a> {
@@ -78,10 +84,9 @@ impl<'a> One<'a> {
         Referrer { inputs: self.inputs, kind: self.object.kind(), namespace: &meta.namespace, name: &meta.name, strict }
     }
 
-    /// The parents that the route attaches to, sorted by internal name; warns of the others.
-    fn attached(&mut self, route: &Route<'a>) -> Vec<Parent<'a>> {
-        let (mut attached, denied): (Vec<_>, Vec<_>) =
-            parents(self.inputs, route, self.listeners).into_iter().partition(|parent| parent.denied.is_none());
+    /// Warns of the parents that do not take the route, and gives those that do, sorted by internal name.
+    fn attached<'p>(&mut self, parents: &'p [Parent<'a>]) -> Vec<&'p Parent<'a>> {
+        let (mut attached, denied): (Vec<_>, Vec<_>) = parents.iter().partition(|parent| parent.denied.is_none());
         for parent in &denied {
             // Of a Gateway's listeners it is enough that one takes the route.
             let taken = attached.iter().any(|other| other.reference == parent.reference);
@@ -101,24 +106,23 @@ impl<'a> One<'a> {
         }
     }
 
-    /// The rules for gateways, which need grants, and for the mesh, which does not.
-    fn rules<T: Clone>(&mut self, strict: bool, rules: impl Fn(&Referrer<'_>) -> Outcome<T>) -> Vec<T> {
-        match rules(&self.referrer(strict)) {
-            Ok((rules, refused)) => {
-                if let Some(refused) = refused {
-                    self.warn("a backend is not used", &refused);
-                }
-                rules
+    /// The rules for the mesh, which need no grants, and for gateways, which do; as far as there are such parents.
+    fn rules<T: Clone>(&mut self, parents: &[Parent<'_>], make: impl Fn(&Referrer<'_>) -> Outcome<T>) -> [Made<T>; 2] {
+        [false, true].map(|strict| {
+            if !parents.iter().any(|parent| parent.is_mesh() != strict) {
+                return (Vec::new(), None);
             }
-            Err(refused) => {
-                self.warn("the route is not used", &refused);
-                Vec::new()
+            let (rules, refused) = make(&self.referrer(strict)).unwrap_or_else(|refused| (Vec::new(), Some(refused)));
+            if let Some(refused) = &refused {
+                let what = if rules.is_empty() { "the route is not used" } else { "a backend is not used" };
+                self.warn(what, refused);
             }
-        }
+            (rules, refused)
+        })
     }
 
-    fn http(&mut self, parts: &mut Vec<Part>) {
-        let Some(route) = self.route() else { return };
+    fn http(&mut self, parts: &mut Vec<Part>) -> Option<Value> {
+        let route = self.route()?;
         let object = self.object;
         let make = |referrer: &Referrer<'_>| -> Result<Rules, Refusal> {
             match &object.spec {
@@ -127,12 +131,10 @@ impl<'a> One<'a> {
                 _ => Ok((Vec::new(), None)),
             }
         };
-        let attached = self.attached(&route);
-        let mut known: [Option<Vec<HttpRoute>>; 2] = [None, None];
-        for parent in attached {
-            let strict = !parent.is_mesh();
-            let slot = &mut known[usize::from(strict)];
-            let mut rules = slot.get_or_insert_with(|| self.rules(strict, make)).clone();
+        let parents = parents(self.inputs, &route, self.listeners);
+        let made = self.rules(&parents, make);
+        for parent in self.attached(&parents) {
+            let mut rules = made[usize::from(!parent.is_mesh())].0.clone();
             if rules.is_empty() {
                 continue;
             }
@@ -141,15 +143,16 @@ impl<'a> One<'a> {
                 narrow(&mut rules, port.try_into().unwrap_or_default());
             }
             rules.sort_by_key(precedence);
-            for host in self.hosts(&parent, route.hostnames) {
+            for host in self.hosts(parent, route.hostnames) {
                 if !parent.serves(&host) {
                     continue;
                 }
-                let service = self.service(&parent, &host, parts.len());
-                let key = self.key(&parent, port, &host);
+                let service = self.service(parent, &host, parts.len());
+                let key = self.key(parent, port, &host);
                 parts.push(Part { key, service: VirtualService { http: rules.clone(), ..service } });
             }
         }
+        Some(status::route(object, &parents, &[made[0].1.as_ref(), made[1].1.as_ref()]))
     }
 
     /// The hosts that a route is about at a parent.
@@ -199,40 +202,40 @@ impl<'a> One<'a> {
         }
     }
 
-    fn connections(&mut self, made: &mut Vec<VirtualService>) {
-        let Some(route) = self.route() else { return };
+    fn connections(&mut self, services: &mut Vec<VirtualService>) -> Option<Value> {
+        let route = self.route()?;
         let (rules, word) = match &self.object.spec {
             Spec::TlsRoute(route) => (&route.rules, "tls"),
             Spec::TcpRoute(route) => (&route.rules, "tcp"),
-            _ => return,
+            _ => return None,
         };
-        let attached = self.attached(&route);
-        let mut known: [Option<Vec<Vec<WeightedDestination>>>; 2] = [None, None];
+        let make = |referrer: &Referrer<'_>| {
+            let mut refused = None;
+            let mut made: Vec<Vec<WeightedDestination>> = Vec::new();
+            for rule in rules {
+                let (destinations, wrong) = l4::destinations(rule, referrer)?;
+                refused = wrong.or(refused);
+                made.push(destinations);
+            }
+            Ok((made, refused))
+        };
+        let parents = parents(self.inputs, &route, self.listeners);
+        let made = self.rules(&parents, make);
         let mut count = 0;
-        for parent in attached {
-            let strict = !parent.is_mesh();
-            let make = |referrer: &Referrer<'_>| {
-                let mut refused = None;
-                let mut made = Vec::new();
-                for rule in rules {
-                    let (destinations, wrong) = l4::destinations(rule, referrer)?;
-                    refused = wrong.or(refused);
-                    made.push(destinations);
-                }
-                Ok((made, refused))
-            };
-            let destinations = known[usize::from(strict)].get_or_insert_with(|| self.rules(strict, make)).clone();
+        for parent in self.attached(&parents) {
+            let destinations = &made[usize::from(!parent.is_mesh())].0;
             if destinations.is_empty() {
                 continue;
             }
-            for host in self.connection_hosts(&parent, route.hostnames) {
-                let mut service = self.service(&parent, &host, 0);
+            for host in self.connection_hosts(parent, route.hostnames) {
+                let mut service = self.service(parent, &host, 0);
                 service.name = format!("{}~{word}~{count}~{INTERNAL}", self.object.meta.name).into();
                 count += 1;
-                fill(&mut service, (word, &parent), route.hostnames, &destinations);
-                made.push(service);
+                fill(&mut service, (word, parent), route.hostnames, destinations);
+                services.push(service);
             }
         }
+        Some(status::route(self.object, &parents, &[made[0].1.as_ref(), made[1].1.as_ref()]))
     }
 
     fn connection_hosts(&self, parent: &Parent<'_>, hostnames: &[String]) -> Vec<String> {
