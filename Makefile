@@ -25,7 +25,7 @@ demo: setup build ## starts the mesh of samples/bookinfo on loopback and says wh
 
 .PHONY: test
 test: ## all tests; installs what they need and prints how long each step took
-	@scripts/steps setup format lint unit generated deny
+	@scripts/steps setup format lint build unit e2e demo-check parity generated deny
 
 .PHONY: check
 check: format lint unit ## formatting, clippy without a warning, unit and golden tests
@@ -48,7 +48,7 @@ unit: ## unit, golden, property and layering tests
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real Envoy
-	cargo test --package tiphys-e2e
+	cargo test --package tiphys-e2e -- --nocapture
 
 .PHONY: demo-check
 demo-check: build

@@ -50,7 +50,7 @@ impl Mesh {
         folder.write_bookinfo_credentials()?;
         let programs = Programs::find()?;
         let mut mesh = Mesh { net, folder, programs, workloads, processes: BTreeMap::new() };
-        check_free(&mesh.addresses())?;
+        check_free(&mesh.addresses()).await?;
         symlink(&mesh.programs.echo, mesh.folder.path().join("echo"))?;
         for workload in mesh.workloads.clone() {
             mesh.start_app(&workload)?;

@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 /// The network that samples are written for.
 const WRITTEN: &str = "127.0.0.";
@@ -111,20 +112,29 @@ impl Net {
     }
 }
 
-/// Fails when one of `addresses` is in use, naming them all.
+/// How long a port may take to become free: the programs of a mesh that was just stopped need a moment to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Fails when one of `addresses` is in use and stays so, naming them all.
 ///
 /// # Errors
 /// Says which are in use.
-pub fn check_free(addresses: &[(String, SocketAddr)]) -> Result<()> {
-    let taken: Vec<_> = addresses.iter().filter(|(_, address)| TcpListener::bind(address).is_err()).collect();
-    if taken.is_empty() {
-        return Ok(());
+pub async fn check_free(addresses: &[(String, SocketAddr)]) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let taken: Vec<_> = addresses.iter().filter(|(_, address)| TcpListener::bind(address).is_err()).collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            let taken: Vec<_> = taken.iter().map(|(user, address)| format!("  {address} (for {user})")).collect();
+            let taken = taken.join("\n");
+            bail!(
+                "these addresses are in use:\n{taken}\nstop what listens there (`ss -ltnp` names it), then try again"
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let taken: Vec<_> = taken.iter().map(|(user, address)| format!("  {address} (for {user})")).collect();
-    bail!(
-        "these addresses are in use:\n{}\nstop what listens there (`ss -ltnp` names it), then try again",
-        taken.join("\n")
-    )
 }
 
 #[cfg(test)]
@@ -141,11 +151,11 @@ mod tests {
         assert!(Net::lock(number).is_err(), "one network for two");
     }
 
-    #[test]
-    fn what_is_in_use_is_named() {
+    #[tokio::test]
+    async fn what_is_in_use_is_named() {
         let held = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = held.local_addr().expect("its address");
-        let error = check_free(&[("the test".to_owned(), address)]).expect_err("in use");
+        let error = check_free(&[("the test".to_owned(), address)]).await.expect_err("in use");
         assert!(error.to_string().contains(&format!("{address} (for the test)")), "{error}");
     }
 }
