@@ -18,6 +18,9 @@ use tiphys_model::{
     TelemetryPolicy, VirtualService,
 };
 
+/// Kinds that are read and validated, and do nothing yet.
+const WITHOUT_EFFECT: [Kind; 3] = [Kind::EnvoyFilter, Kind::WasmPlugin, Kind::TrafficExtension];
+
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
     settings: Settings,
@@ -199,11 +202,17 @@ impl Compiler {
         let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
         let rules = self.destination_rules.warnings();
         let policies = self.requests.warnings().chain(self.authorization.warnings()).chain(self.credentials.warnings());
+        let policies = policies.chain(self.telemetry.warnings());
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
         }
         for (key, problems) in &self.gateway_api.warnings {
             warnings.entry(key.clone()).or_default().extend(problems.iter().cloned());
+        }
+        for object in WITHOUT_EFFECT.into_iter().flat_map(|kind| self.store.of_kind(kind)) {
+            let key = object.key();
+            let problem = Problem::warning("spec", format!("{:?} is not supported: it has no effect", key.kind));
+            warnings.entry(key).or_default().push(problem);
         }
         warnings
     }

@@ -6,12 +6,14 @@ use crate::security::target as policy_target;
 use tiphys_api::istio::telemetry::telemetry as api;
 use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{
-    CustomTag, Float, LoggingRule, MetricRule, MetricsRule, Side, Str, TagValue, TelemetryPolicy, TracingRule,
+    CustomTag, Float, LoggingRule, MetricRule, MetricsRule, ProviderKind, Side, Str, TagValue, TelemetryPolicy,
+    TelemetryProvider, TelemetrySettings, TracingRule,
 };
 
 /// A Telemetry resource in the words of the model.
-pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Option<TelemetryPolicy> {
+pub fn lower(object: &Object, cx: &LowerContext<'_>, problems: &mut Vec<Problem>) -> Option<TelemetryPolicy> {
     let Spec::Telemetry(spec) = &object.spec else { return None };
+    check_providers(spec, &cx.mesh.telemetry, problems);
     Some(TelemetryPolicy {
         name: object.meta.name.as_str().into(),
         namespace: object.meta.namespace.as_str().into(),
@@ -20,6 +22,29 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Opt
         tracing: spec.tracing.iter().map(tracing).collect(),
         metrics: spec.metrics.iter().map(metrics).collect(),
     })
+}
+
+/// Names the providers that the mesh does not have, or that are of a kind that is not supported for telemetry.
+fn check_providers(spec: &api::Telemetry, settings: &TelemetrySettings, problems: &mut Vec<Problem>) {
+    let lists = spec
+        .access_logging
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| (format!("spec.accessLogging[{index}]"), &rule.providers))
+        .chain(spec.tracing.iter().enumerate().map(|(i, rule)| (format!("spec.tracing[{i}]"), &rule.providers)))
+        .chain(spec.metrics.iter().enumerate().map(|(i, rule)| (format!("spec.metrics[{i}]"), &rule.providers)));
+    for (path, providers) in lists {
+        for (index, provider) in providers.iter().enumerate() {
+            let known = settings.providers.iter().find(|one| one.name.eq_ignore_ascii_case(&provider.name));
+            let why = match known {
+                None => "is not among the mesh's extensionProviders: name one that is",
+                Some(TelemetryProvider { kind: ProviderKind::Other, .. }) => "is of a kind that is not supported here",
+                Some(_) => continue,
+            };
+            let path = format!("{path}.providers[{index}].name");
+            problems.push(Problem::warning(path, format!("provider {:?} {why}; it is left out", provider.name)));
+        }
+    }
 }
 
 fn side(mode: Option<&api::WorkloadMode>) -> Side {
