@@ -172,6 +172,8 @@ impl Meta {
         put("resourceVersion", json!(self.resource_version), self.resource_version.is_empty());
         put("uid", json!(self.uid), self.uid.is_empty());
         put("generation", json!(self.generation), self.generation == 0);
+        let owner = |owner: &Owner| json!({ "apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "controller": owner.controller });
+        put("ownerReferences", self.owners.iter().map(owner).collect(), self.owners.is_empty());
         Value::Object(meta)
     }
 }

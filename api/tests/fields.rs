@@ -233,7 +233,8 @@ fn names_of_annotations_and_labels() {
 fn objects_survive_their_own_json() {
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"a": "YQ=="},
-        "metadata": {"name": "a", "namespace": "b", "labels": {"c": "d"}, "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2},
+        "metadata": {"name": "a", "namespace": "b", "labels": {"c": "d"}, "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "controller": true}]},
     });
     let parsed = parse_value(object.clone(), Origin::default()).unwrap().object;
     assert_eq!(parsed.meta.creation, 1_767_225_600);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! AuthorizationPolicy: sources, operations and conditions. A policy that is wrong here must deny, never be left out: see docs.
+//! AuthorizationPolicy: sources, operations and conditions. A policy that is wrong here must deny, never be left out.
 
 use super::report::{At, Report};
 use super::rules::{self, Check};
