@@ -206,6 +206,9 @@ impl Compiler {
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
         }
+        for (key, problem) in self.services.warnings() {
+            warnings.entry(key.clone()).or_default().push(problem);
+        }
         for (key, problems) in &self.gateway_api.warnings {
             warnings.entry(key.clone()).or_default().extend(problems.iter().cloned());
         }

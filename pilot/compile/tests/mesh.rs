@@ -152,3 +152,30 @@ fn a_deleted_slice_takes_its_endpoints_along() {
     assert!(before.endpoints.of(service).is_some() && after.endpoints.of(service).is_none());
     assert!(Arc::ptr_eq(&before.services, &after.services));
 }
+
+#[test]
+fn what_is_not_served_is_warned_of_by_name() {
+    let text = r"
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: any, namespace: ns}
+spec: {hosts: ['*.example.com'], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DYNAMIC_DNS}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: t, namespace: ns}
+spec: {host: a, trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: x, targetPort: 443}}}
+";
+    let mut compiler = Compiler::new(&MeshConfig::default(), Settings::default());
+    for parsed in parse_yaml(text, None) {
+        let object = parsed.unwrap().object;
+        compiler.apply(object.key(), Some(Arc::new(object)));
+    }
+    let snapshot = compiler.snapshot();
+    let told: Vec<String> = snapshot
+        .warnings
+        .iter()
+        .flat_map(|(key, problems)| problems.iter().map(move |problem| format!("{}: {}", key.name, problem.path)))
+        .collect();
+    assert_eq!(told, ["t: spec.trafficPolicy.tunnel", "any: spec.resolution"]);
+}

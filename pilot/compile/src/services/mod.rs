@@ -7,8 +7,8 @@ mod service_entry;
 use crate::{LowerContext, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use tiphys_api::{Key, Kind, Object};
-use tiphys_model::{Fingerprint, Host, Marked, Mesh, Registry, Service, Str};
+use tiphys_api::{Key, Kind, Object, Problem};
+use tiphys_model::{Fingerprint, Host, Marked, Mesh, Registry, Resolution, Service, Str};
 
 /// The services of the mesh, the oldest first.
 #[derive(Debug, Default)]
@@ -124,6 +124,14 @@ impl ServiceTable {
 
     pub fn current(&self) -> &Arc<Services> {
         &self.current
+    }
+
+    /// What of the objects is not served.
+    pub fn warnings(&self) -> impl Iterator<Item = (&Key, Problem)> {
+        let dynamic = |services: &[Marked<Service>]| services.iter().any(|s| s.resolution == Resolution::DynamicDns);
+        let text = "DYNAMIC_DNS is not supported: requests for the hosts are answered with 503; use NONE, or DNS for hosts that are known";
+        let unserved = self.by_object.iter().filter(move |(_, services)| dynamic(services));
+        unserved.map(move |(key, _)| (key, Problem::warning("spec.resolution", text)))
     }
 
     /// The services that an object declared.
