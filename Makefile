@@ -57,6 +57,7 @@ demo-check: build
 .PHONY: parity
 parity: ## renders the reference inputs and scores them against what Istio's control plane makes of them
 	@scripts/parity $(PARITY)
+	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) cargo test --package tiphys-golden --test reference -- --nocapture
 
 .PHONY: bench
 bench: ## the load generator and the micro benchmarks, optimised
