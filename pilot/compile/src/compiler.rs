@@ -8,7 +8,7 @@ use crate::lower::Table;
 use crate::security::{self, Security};
 use crate::services::ServiceTable;
 use crate::workloads::WorkloadTable;
-use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh};
+use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh, unsupported};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
@@ -17,9 +17,6 @@ use tiphys_model::{
     AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication, RequestAuthentication, Sidecar,
     TelemetryPolicy, VirtualService,
 };
-
-/// Kinds that are read and validated, and do nothing yet.
-const WITHOUT_EFFECT: [Kind; 3] = [Kind::EnvoyFilter, Kind::WasmPlugin, Kind::TrafficExtension];
 
 /// Takes objects in and makes snapshots of the mesh.
 pub struct Compiler {
@@ -160,6 +157,9 @@ impl Compiler {
         differs |= before != Some(security.fingerprint());
         differs |= all;
 
+        // Their warnings are part of the picture.
+        differs |= changed.iter().any(|key| unsupported::has_no_effect(key.kind));
+
         if let (Some(current), false) = (&self.current, differs) {
             return current.clone();
         }
@@ -212,9 +212,7 @@ impl Compiler {
         for (key, problems) in &self.gateway_api.warnings {
             warnings.entry(key.clone()).or_default().extend(problems.iter().cloned());
         }
-        for object in WITHOUT_EFFECT.into_iter().flat_map(|kind| self.store.of_kind(kind)) {
-            let key = object.key();
-            let problem = Problem::warning("spec", format!("{:?} is not supported: it has no effect", key.kind));
+        for (key, problem) in unsupported::problems(&self.store) {
             warnings.entry(key).or_default().push(problem);
         }
         warnings

@@ -25,6 +25,7 @@ mod snapshot;
 mod store;
 mod targets;
 pub mod telemetry;
+mod unsupported;
 mod workloads;
 
 pub use compiler::Compiler;

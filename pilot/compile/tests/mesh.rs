@@ -179,3 +179,30 @@ spec: {host: a, trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: x, targe
         .collect();
     assert_eq!(told, ["t: spec.trafficPolicy.tunnel", "any: spec.resolution"]);
 }
+
+#[test]
+fn what_is_not_served_is_said_of_the_object() {
+    let filter = "
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f, namespace: ns}
+spec: {configPatches: []}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: h, namespace: ns}
+spec: {rules: [{}, {sessionPersistence: {sessionName: s}}]}
+";
+    let mut compiler = compiler(MESH);
+    let before = compiler.snapshot();
+    for parsed in parse_yaml(filter, None) {
+        let object = parsed.unwrap().object;
+        compiler.apply(object.key(), Some(Arc::new(object)));
+    }
+    let after = compiler.snapshot();
+    let said =
+        |kind| after.warnings.iter().find(|(key, _)| key.kind == kind).map(|(_, problems)| &problems[0].path[..]);
+    assert!(before.warnings.is_empty());
+    assert_eq!(said(Kind::EnvoyFilter), Some("spec"));
+    assert_eq!(said(Kind::HttpRoute), Some("spec.rules[1].sessionPersistence"));
+}
