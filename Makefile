@@ -11,6 +11,7 @@ export PATH := $(TIPHYS_CACHE)/tools/bin:$(PATH)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
+# Cargo unifies the features of what it builds together: everything is built as part of the workspace, so that nothing is built twice.
 # Reference inputs and outputs of Istio's control plane, kept beside the checkout; without them `make parity` says that it is skipped.
 PARITY ?= ../shared/parity
 
@@ -48,16 +49,16 @@ unit: ## unit, golden, property and layering tests
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real Envoy
-	cargo test --package tiphys-e2e -- --nocapture
+	cargo test --workspace --test 'e2e_*' -- --nocapture
 
 .PHONY: demo-check
 demo-check: build
 	@$(BIN)/demo --check
 
 .PHONY: parity
-parity: ## renders the reference inputs and scores them against what Istio's control plane makes of them
+parity: build ## renders the reference inputs and scores them against what Istio's control plane makes of them
 	@scripts/parity $(PARITY)
-	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) cargo test --package tiphys-golden --test reference -- --nocapture
+	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) cargo test --workspace --test reference -- --nocapture
 
 .PHONY: bench
 bench: ## the load generator and the micro benchmarks, optimised
@@ -70,10 +71,10 @@ crds: ## writes the CustomResourceDefinitions from the types of api/
 	cargo xtask crds
 
 .PHONY: generated
-generated: ## fails when a generated file in the repository is stale
+generated: build ## fails when a generated file in the repository is stale
 	cargo metadata --locked --format-version 1 >/dev/null
-	cargo xtask protos --check
-	cargo xtask crds --check
+	$(BIN)/xtask protos --check
+	$(BIN)/xtask crds --check
 
 .PHONY: deny
 deny: ## licences, sources and who may depend on what (cargo-deny is built into the cache once)
