@@ -29,7 +29,7 @@ async fn traffic_outlives_the_control_plane() -> Result<()> {
     let lucy = productpage.request("http://reviews:9080/?show=version").header("end-user", "lucy");
     let no_v2 = async || Ok(tiphys_harness::client::send(&lucy).await?.status.as_u16());
     eventually(503, no_v2).await?;
-    load.stop().await.assert_clean(100);
+    load.stop().await.assert_clean(50);
     Ok(())
 }
 

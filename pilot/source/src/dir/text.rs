@@ -29,6 +29,8 @@ pub struct TextFile {
     events: mpsc::UnboundedReceiver<notify::Result<notify::Event>>,
     pending: Pending,
     last: Option<Text>,
+    /// There is reason to look at the file. Kept here, so that it is not forgotten when the caller gives up waiting while the file is read.
+    look: bool,
     missing_since: Option<Instant>,
 }
 
@@ -38,7 +40,7 @@ impl TextFile {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let path = path.file_name().map_or_else(|| path.to_owned(), |name| folder.join(name));
         let (watch, events) = Watch::start(folder, RecursiveMode::NonRecursive);
-        Self { path, pace, watch, events, pending: Pending::default(), last: None, missing_since: None }
+        Self { path, pace, watch, events, pending: Pending::default(), last: None, look: true, missing_since: None }
     }
 
     /// The file.
@@ -46,13 +48,16 @@ impl TextFile {
         &self.path
     }
 
-    /// The text: at the first call what it is, then what it became, once it differs from what was told last.
+    /// The text: at the first call what it is, then what it became, once it differs from what was told last. No change is lost when the
+    /// caller drops the future and asks again.
     pub async fn next(&mut self) -> Text {
         loop {
-            if self.last.is_some() {
+            if !self.look {
                 self.wait().await;
+                self.look = true;
             }
             let text = read(&self.path).await;
+            self.look = false;
             let now = Instant::now();
             // Deleted and created again: only what stays away is gone.
             if text == Text::Missing && self.last.is_some() && self.last != Some(Text::Missing) {
@@ -104,5 +109,31 @@ async fn read(path: &Path) -> Text {
         Ok(text) => Text::Is(text),
         Err(error) if error.kind() == ErrorKind::NotFound => Text::Missing,
         Err(error) => Text::Unreadable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mesh.yaml");
+        let mut file = TextFile::watch(&path, Pace { settle: Duration::from_millis(1), ..Pace::default() });
+        for round in 0..50u64 {
+            let text = format!("round {round}");
+            std::fs::write(&path, &text).unwrap();
+            let began = Instant::now();
+            loop {
+                // Shorter than reading sometimes takes, so that reading is given up now and then.
+                let patience = Duration::from_micros(1_000 + 97 * (round % 20));
+                match time::timeout(patience, file.next()).await {
+                    Ok(Text::Is(read)) if read == text => break,
+                    _ => assert!(began.elapsed() < Duration::from_secs(5), "{text} was missed"),
+                }
+            }
+        }
     }
 }
