@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,14 +57,31 @@ impl Address {
     pub async fn listen(&self) -> io::Result<Option<TcpListener>> {
         let Some((host, port)) = &self.0 else { return Ok(None) };
         let listener = match host.as_str() {
-            "" => match TcpListener::bind(("::", *port)).await {
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind(("0.0.0.0", *port)).await,
+            "" => match bind(("::", *port)).await {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(("0.0.0.0", *port)).await,
                 other => other,
             },
-            host => TcpListener::bind((host, *port)).await,
+            host => bind((host, *port)).await,
         };
         listener.map(Some).map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {self}: {e}")))
     }
+}
+
+/// How many connections may wait to be accepted. After a restart all proxies come at once; with the 128 that is usual the kernel
+/// drops many of them, and they come back only after a second or more. (The kernel takes its own limit if that is lower.)
+const WAITING: u32 = 4096;
+
+async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(WAITING)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

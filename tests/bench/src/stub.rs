@@ -65,7 +65,11 @@ pub async fn serve(settings: &Settings) -> Result<()> {
     let stub = Arc::new(Stub { view: RwLock::new(Arc::new(first(settings))), changes: watch::Sender::new(0) });
     let options = Options::default();
     let server = options.transport().add_service(AdsService::new(Arc::clone(&stub), options.clone()));
-    let mut server = tokio::spawn(server.serve(settings.address));
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(settings.address)?;
+    let incoming = tonic::transport::server::TcpIncoming::from(socket.listen(4096)?).with_nodelay(Some(true));
+    let mut server = tokio::spawn(server.serve_with_incoming(incoming));
     let read = |change: Change| std::fs::read(settings.config.join(change.file())).unwrap_or_default();
     let mut seen = Change::ALL.map(read);
     loop {
