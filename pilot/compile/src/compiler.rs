@@ -38,7 +38,6 @@ pub struct Compiler {
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
-    denied: BTreeMap<Key, Option<Arc<Object>>>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -64,7 +63,6 @@ impl Compiler {
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
-            denied: BTreeMap::new(),
             current: None,
         }
     }
@@ -78,31 +76,14 @@ impl Compiler {
 
     /// Puts an object in force, or takes it out. Nothing is computed before the next [`Compiler::snapshot`].
     pub fn apply(&mut self, key: Key, object: Option<Arc<Object>>) {
-        self.denied.remove(&key);
         self.store.apply(key, object);
     }
 
-    /// Notes that a security policy cannot be used as it is: from now on it refuses whatever it selects, all of its namespace when not even
-    /// the selector is known.
-    pub fn apply_denied(&mut self, key: Key, object: Option<Arc<Object>>) {
-        self.store.apply(key.clone(), None);
-        self.denied.insert(key, object);
-    }
-
     fn security(&self) -> Security {
-        let mut peers: Vec<_> = self.peers.sorted().to_vec();
-        let mut authorization: Vec<_> = self.authorization.sorted().to_vec();
-        for (key, object) in &self.denied {
-            match key.kind {
-                // First, so that no older policy of the same reach takes its place.
-                Kind::PeerAuthentication => peers.insert(0, Marked::new(security::strict(key, object.as_deref()))),
-                _ => authorization.push(Marked::new(security::denying(key, object.as_deref()))),
-            }
-        }
         Security {
-            peers: Marked::new(peers),
+            peers: self.peers.sorted().clone(),
             requests: self.requests.sorted().clone(),
-            authorization: Marked::new(authorization),
+            authorization: self.authorization.sorted().clone(),
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::LowerContext;
 use crate::lower::strs;
 use tiphys_api::istio::security::authorization_policy as api;
-use tiphys_api::{Key, Object, Problem, Spec};
+use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{Attribute, AuthorizationPolicy, AuthorizationRule, Condition, PolicyAction, PolicyTarget, Str};
 
 const DRY_RUN: &str = "istio.io/dry-run";
@@ -47,26 +47,6 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>)
         provider: spec.provider.as_ref().map_or_else(Str::default, |provider| provider.name.as_str().into()),
         rules,
     })
-}
-
-/// What stands for a policy that cannot be understood: whatever it selects refuses everything.
-pub fn denying(key: &Key, object: Option<&Object>) -> AuthorizationPolicy {
-    let target = match object.map(|object| &object.spec) {
-        Some(Spec::AuthorizationPolicy(spec)) => target(spec),
-        Some(Spec::RequestAuthentication(spec)) => {
-            super::target(spec.selector.as_ref(), spec.target_ref.as_ref(), &spec.target_refs)
-        }
-        _ => PolicyTarget::Selector(Default::default()),
-    };
-    AuthorizationPolicy {
-        name: key.name.as_str().into(),
-        namespace: key.namespace.as_str().into(),
-        target,
-        action: PolicyAction::Deny,
-        dry_run: false,
-        provider: Str::default(),
-        rules: vec![(0, AuthorizationRule { sources: vec![Vec::new()], operations: vec![Vec::new()] })],
-    }
 }
 
 fn target(spec: &api::AuthorizationPolicy) -> PolicyTarget {

@@ -5,8 +5,8 @@ mod authorization;
 mod peer;
 mod request;
 
-pub use authorization::{denying, lower as lower_authorization};
-pub use peer::{lower as lower_peer, strict};
+pub use authorization::lower as lower_authorization;
+pub use peer::lower as lower_peer;
 pub use request::lower as lower_request;
 
 use tiphys_api::istio::selector::{PolicyTargetReference, WorkloadSelector};

@@ -4,7 +4,7 @@
 use crate::LowerContext;
 use crate::lower::labels;
 use tiphys_api::istio::security::peer_authentication::MutualTlsMode;
-use tiphys_api::{Key, Object, Problem, Spec};
+use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{Labels, MutualTls, PeerAuthentication};
 
 /// A PeerAuthentication in the words of the model.
@@ -17,17 +17,6 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Opt
         mode: spec.mtls.as_ref().and_then(|mtls| mode(&mtls.mode)),
         ports: spec.port_level_mtls.iter().map(|(port, mtls)| (*port, mode(&mtls.mode))).collect(),
     })
-}
-
-/// What stands for a PeerAuthentication that cannot be understood: mutual TLS only.
-pub fn strict(key: &Key, object: Option<&Object>) -> PeerAuthentication {
-    PeerAuthentication {
-        name: key.name.as_str().into(),
-        namespace: key.namespace.as_str().into(),
-        selector: object.and_then(selector),
-        mode: Some(MutualTls::Strict),
-        ports: Default::default(),
-    }
 }
 
 fn selector(object: &Object) -> Option<Labels> {
