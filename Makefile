@@ -14,6 +14,8 @@ BIN := $(TARGET)/debug
 # Cargo unifies the features of what it builds together: everything is built as part of the workspace, so that nothing is built twice.
 # Reference inputs and outputs of Istio's control plane, kept beside the checkout; without them `make parity` says that it is skipped.
 PARITY ?= ../shared/parity
+# Contracts of Istio's charts and endpoints, kept beside the checkout likewise.
+INTEROP ?= ../shared/interop
 
 .PHONY: help
 help: ## this list
@@ -26,10 +28,10 @@ demo: setup build ## starts the mesh of samples/bookinfo on loopback and says wh
 
 .PHONY: test
 test: ## all tests; installs what they need and prints how long each step took
-	@scripts/steps setup format lint build unit e2e demo-check parity generated deny
+	@scripts/steps setup format lint build unit charts-test e2e demo-check parity generated deny
 
 .PHONY: check
-check: format lint unit ## formatting, clippy without a warning, unit and golden tests
+check: format lint unit charts-test ## formatting, clippy without a warning, unit and golden tests
 
 .PHONY: build
 build: ## the programs, unoptimised, into target/debug
@@ -45,11 +47,16 @@ lint: ## clippy; a warning is an error
 
 .PHONY: unit
 unit: ## unit, golden, property and layering tests
-	cargo test --workspace --exclude tiphys-e2e --no-fail-fast
+	cargo test --workspace --exclude tiphys-e2e --exclude tiphys-charts --no-fail-fast
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real Envoy
 	cargo test --workspace --test 'e2e_*' -- --nocapture
+
+.PHONY: charts-test
+charts-test: ## what the Helm charts render, held against files; builds Helm into the cache once
+	@scripts/setup helm
+	cargo test --package tiphys-charts --no-fail-fast -- --nocapture
 
 .PHONY: demo-check
 demo-check: build
@@ -58,7 +65,7 @@ demo-check: build
 .PHONY: parity
 parity: build ## renders the reference inputs and scores them against what Istio's control plane makes of them
 	@scripts/parity $(PARITY)
-	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) cargo test --workspace --test reference -- --nocapture
+	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) TIPHYS_INTEROP=$(wildcard $(abspath $(INTEROP))) cargo test --workspace --test reference -- --nocapture
 
 .PHONY: bench
 bench: ## the load generator and the micro benchmarks, optimised

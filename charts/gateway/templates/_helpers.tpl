@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "gateway.resources" -}}
 {{- $wanted := dict -}}
 {{- range $what := list "requests" "limits" -}}
-  {{- range $resource, $amount := index $ $what | default dict -}}
+  {{- range $resource, $amount := index ($ | default dict) $what | default dict -}}
     {{- if $amount -}}
       {{- $_ := set $wanted $what (set (index $wanted $what | default dict) $resource $amount) -}}
     {{- end -}}

@@ -41,7 +41,13 @@ release: {{ .Release.Name | quote }}
 
 {{/* Labels of what belongs to one revision of it; istioctl finds objects by them. */}}
 {{- define "istiod.revisionLabels" -}}
-{{ include "istiod.labels" . }}
+{{ include "istiod.podLabels" . }}
+release: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "istiod.podLabels" -}}
+app.kubernetes.io/name: istiod
+{{ include "istiod.chartLabels" . }}
 istio.io/rev: {{ .Values.revision | default "default" | quote }}
 install.operator.istio.io/owning-resource: {{ .Values.ownerName | default "unknown" | quote }}
 operator.istio.io/component: Pilot
@@ -71,7 +77,7 @@ imagePullSecrets:
 {{- define "istiod.resources" -}}
 {{- $wanted := dict -}}
 {{- range $what := list "requests" "limits" -}}
-  {{- range $resource, $amount := index $ $what | default dict -}}
+  {{- range $resource, $amount := index ($ | default dict) $what | default dict -}}
     {{- if $amount -}}
       {{- $_ := set $wanted $what (set (index $wanted $what | default dict) $resource $amount) -}}
     {{- end -}}

@@ -45,7 +45,7 @@
 - name: CLUSTER_ID
   value: {{ .Values.global.multiCluster.clusterName | default "Kubernetes" | quote }}
 - name: PLATFORM
-  value: {{ coalesce .Values.global.platform .Values.platform "" | quote }}
+  value: {{ coalesce .Values.global.platform .Values.platform | default "" | quote }}
 {{- end -}}
 
 {{- define "istiod.mounts" -}}
