@@ -19,6 +19,7 @@ use crate::settings::parse_duration;
 #[command(name = "tiphys", version = crate::version::VERSION, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   tiphys serve --configDir ./config
+  tiphys discovery --kubeconfig ./kubeconfig
   tiphys serve --configDir ./config --grpcAddr 127.0.0.1:15010 --secureGRPCAddr '' --dev-token-issuer ./tokens
 
 Settings of istiod by environment variable (PILOT_DEBOUNCE_AFTER, ...) are obeyed; what is not known is named in the log.")]
@@ -45,7 +46,7 @@ pub enum Command {
 /// Flags of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Folder of YAML and JSON to serve the mesh from, watched for changes.
+    /// Folder of YAML and JSON to serve the mesh from, watched for changes; without it the Kubernetes cluster is served.
     #[arg(long = "configDir", value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
     /// MeshConfig file, watched; the defaults are in force while there is none.
@@ -85,6 +86,9 @@ pub struct ServeArgs {
     /// this flag no such token is issued or accepted.
     #[arg(long = "dev-token-issuer", value_name = "DIR")]
     pub dev_token_issuer: Option<PathBuf>,
+    /// The Kubernetes API server.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     /// TLS, HTTP/2 and shutdown.
     #[command(flatten)]
     pub transport: TransportArgs,
@@ -94,6 +98,27 @@ pub struct ServeArgs {
     /// What istiod has and this server has not.
     #[command(flatten)]
     pub without: WithoutEffectArgs,
+}
+
+/// Flags of the client of the Kubernetes API server.
+#[derive(Debug, Clone, Args)]
+pub struct KubernetesArgs {
+    /// Kubeconfig of the cluster; without it $KUBECONFIG counts, then the pod's own service account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Requests a second to the API server, on average.
+    #[arg(long = "kubernetesApiQPS", value_name = "NUMBER", default_value_t = 80.0, value_parser = parse_positive)]
+    pub api_qps: f64,
+    /// Requests to the API server at once, before the average holds.
+    #[arg(long = "kubernetesApiBurst", value_name = "NUMBER", default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..))]
+    pub api_burst: u32,
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("not a number above 0".to_owned()),
+    }
 }
 
 /// Flags of TLS, HTTP/2 and shutdown.
@@ -143,27 +168,18 @@ impl From<LogArgs> for LogOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Taken from istiod, without effect")]
 pub struct WithoutEffectArgs {
-    /// Registries are told by --configDir.
+    /// The registry is the folder at --configDir, else the cluster.
     #[arg(long)]
     pub registries: Option<String>,
     /// There is one cluster.
     #[arg(long = "clusterRegistriesNamespace")]
     pub cluster_registries_namespace: Option<String>,
-    /// There is no Kubernetes client.
-    #[arg(long)]
-    pub kubeconfig: Option<String>,
     /// There is no CNI.
     #[arg(long = "cniNamespace")]
     pub cni_namespace: Option<String>,
     /// There is one cluster.
     #[arg(long = "clusterAliases")]
     pub cluster_aliases: Option<String>,
-    /// There is no Kubernetes client.
-    #[arg(long = "kubernetesApiQPS")]
-    pub kubernetes_api_qps: Option<String>,
-    /// There is no Kubernetes client.
-    #[arg(long = "kubernetesApiBurst")]
-    pub kubernetes_api_burst: Option<String>,
     /// Clients are given the root that they verify this server with.
     #[arg(long = "caCertFile")]
     pub ca_cert_file: Option<String>,
@@ -188,7 +204,7 @@ pub struct WithoutEffectArgs {
     /// Stack traces are not logged.
     #[arg(long = "log_stacktrace_level")]
     pub log_stacktrace_level: Option<String>,
-    /// There is no Kubernetes client.
+    /// The Kubernetes client's levels are those of the log.
     #[arg(long)]
     pub vklog: Option<String>,
 }
@@ -196,18 +212,14 @@ pub struct WithoutEffectArgs {
 impl ServeArgs {
     /// Flags that were given and do nothing, with why.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
-        const KUBERNETES: &str = "objects come from --configDir: there is no Kubernetes client";
         const ONE_CLUSTER: &str = "there is one cluster";
         const CTRLZ: &str = "log levels are changed at /scopej on --httpAddr and --monitoringAddr";
         let w = &self.without;
         [
-            ("--registries", &w.registries, "objects come from --configDir"),
+            ("--registries", &w.registries, "objects come from the cluster, or from --configDir"),
             ("--clusterRegistriesNamespace", &w.cluster_registries_namespace, ONE_CLUSTER),
-            ("--kubeconfig", &w.kubeconfig, KUBERNETES),
             ("--cniNamespace", &w.cni_namespace, "there is no CNI plugin"),
             ("--clusterAliases", &w.cluster_aliases, ONE_CLUSTER),
-            ("--kubernetesApiQPS", &w.kubernetes_api_qps, KUBERNETES),
-            ("--kubernetesApiBurst", &w.kubernetes_api_burst, KUBERNETES),
             ("--caCertFile", &w.ca_cert_file, "clients are given the root that they verify this server with"),
             ("--tls-cipher-suites", &w.tls_cipher_suites, "only safe cipher suites are offered"),
             (
@@ -220,7 +232,7 @@ impl ServeArgs {
             ("--profile", &w.profile, "there are no Go profiles"),
             ("--log_caller", &w.log_caller, "callers are not logged"),
             ("--log_stacktrace_level", &w.log_stacktrace_level, "stack traces are not logged"),
-            ("--vklog", &w.vklog, KUBERNETES),
+            ("--vklog", &w.vklog, "levels of the Kubernetes client are those of --log_output_level"),
         ]
         .into_iter()
         .filter(|(_, value, _)| value.is_some())

@@ -1,69 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The wiring: source -> writer -> views -> discovery service, the authority beside them, and the ports. The one place that starts tasks.
+//! The wiring: source -> writer -> views -> discovery service, the authority beside them, the ports, and in Kubernetes mode what only a cluster
+//! needs. The one place that starts tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use arc_swap::ArcSwap;
-use serde_json::json;
+use anyhow::bail;
 use tiphys_api::mesh::MeshConfig;
-use tiphys_ca::authenticate::ClientCertificateAuthenticator;
-use tiphys_ca::{
-    Authenticator, Authenticators, Authority, AuthorityOptions, CaCounters, CertificateService, DevTokenIssuer,
-    DevTokenOptions, ServerIdentity, ServerNames, ServiceAccount,
-};
+use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::Compiler;
 use tiphys_source::Source;
-use tiphys_source::dir::{DirSource, Pace, Text, TextFile};
+use tiphys_source::dir::DirSource;
 use tiphys_view::{Views, generators};
-use tiphys_xds::{AdsService, Options};
-use tokio::net::TcpListener;
+use tiphys_xds::AdsService;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
-use crate::authenticate::AuthenticateLayer;
 use crate::cli::ServeArgs;
 use crate::gather::Debounce;
-use crate::http::{self, Shown};
+use crate::http::Shown;
+use crate::kubernetes::{self, Cluster};
 use crate::log::Log;
+use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
+pub use crate::ports::Bound;
+use crate::ports::{Ports, ads_options, pages};
 use crate::pushes::{Pushes, Told};
 use crate::settings::{self, Settings};
-use crate::tls;
+use crate::tasks::Tasks;
+use crate::trust::{Trust, TrustInputs};
 use crate::version;
-use crate::writer::{Published, Writer, WriterParts, log_report, read_mesh, write_tokens};
+use crate::writer::{Published, Writer, WriterParts, log_report, write_tokens};
 
 /// Batches that may wait for the writer.
 const BATCHES: usize = 16;
 /// Streams get this long to move elsewhere before they are cut, unless the flag says less: nobody waits longer for Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Where a server listens; none where it is off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// Plaintext discovery.
-    pub grpc: Option<SocketAddr>,
-    /// Discovery and certificates over TLS.
-    pub secure_grpc: Option<SocketAddr>,
-    /// Health and debug.
-    pub http: Option<SocketAddr>,
-    /// Metrics and debug.
-    pub monitoring: Option<SocketAddr>,
-}
-
 /// A running control plane.
 pub struct Server {
     /// Where it listens.
     pub bound: Bound,
-    stop: CancellationToken,
-    tasks: JoinSet<anyhow::Result<&'static str>>,
+    tasks: Tasks,
     ads: AdsService<Views>,
     drain: Duration,
 }
@@ -73,7 +51,11 @@ pub struct Server {
 /// # Errors
 /// When it cannot start, or a part of it fails.
 pub async fn run(args: ServeArgs, settings: Settings, log: Log) -> anyhow::Result<()> {
-    let server = Server::start(args, settings, log).await?;
+    let server = tokio::select! {
+        server = Server::start(args, settings, log) => server?,
+        // A cluster that does not answer is waited for, but not against the operator's will.
+        () = signal() => return Ok(()),
+    };
     server.until(signal()).await
 }
 
@@ -92,62 +74,17 @@ async fn signal() {
     }
 }
 
-/// The authority and who accepts credentials.
-struct Trust {
-    authority: Arc<Authority>,
-    identity: Arc<ServerIdentity>,
-    authenticators: Authenticators,
-    counters: Arc<CaCounters>,
-    tokens: Option<Arc<DevTokenIssuer>>,
-}
-
-impl Trust {
-    fn new(args: &ServeArgs, settings: &Settings, mesh: &MeshConfig) -> anyhow::Result<Self> {
-        let options = AuthorityOptions {
-            trust_domain: mesh.trust_domain.clone(),
-            trust_domain_aliases: mesh.trust_domain_aliases.clone(),
-            default_ttl: settings.certificate_ttl,
-            max_ttl: settings.max_certificate_ttl,
-        };
-        // An operator's authority has a chain; one of our own is its own root.
-        let given = args.ca_dir.join("cert-chain.pem").exists();
-        let open = if given { Authority::from_cacerts } else { Authority::self_signed };
-        let authority = Arc::new(open(&args.ca_dir, options).context("certificate authority (--ca-dir)")?);
-        let mut all: Vec<Arc<dyn Authenticator>> =
-            vec![Arc::new(ClientCertificateAuthenticator::new(authority.clone())?)];
-        let tokens = match &args.dev_token_issuer {
-            Some(dir) => {
-                tracing::warn!(
-                    "development tokens are issued to {}: whoever can read a file there is that service account",
-                    dir.display()
-                );
-                Some(Arc::new(
-                    DevTokenIssuer::open(DevTokenOptions::new(dir, &mesh.trust_domain))
-                        .context("--dev-token-issuer")?,
-                ))
-            }
-            None => None,
-        };
-        if let Some(issuer) = &tokens {
-            all.push(issuer.clone());
-        }
-        let names = ServerNames::istiod(&args.namespace, &settings.revision).with_loopback();
-        let identity = ServerIdentity::new(authority.clone(), names)?;
-        Ok(Self { authority, identity, authenticators: Authenticators::new(all), counters: Arc::default(), tokens })
-    }
-}
-
 /// The MeshConfig in force at the start.
-async fn first_mesh(path: &Path) -> anyhow::Result<(TextFile, MeshConfig)> {
-    let mut file = TextFile::watch(path, Pace::default());
-    let text = file.next().await;
-    if text == Text::Missing {
-        tracing::info!("there is no {}: Istio's default MeshConfig is in force", path.display());
-    }
-    match read_mesh(file.path(), &text) {
+async fn first_mesh(
+    args: &ServeArgs,
+    settings: &Settings,
+    cluster: Option<&Cluster>,
+) -> anyhow::Result<(MeshTexts, MeshConfig)> {
+    let texts = MeshTexts::open(args, settings, cluster).await;
+    match texts.read() {
         Ok((mesh, warnings)) => {
             warnings.iter().for_each(log_report);
-            Ok((file, mesh))
+            Ok((texts, mesh))
         }
         Err(report) => bail!("MeshConfig: {}", report.lines().collect::<Vec<_>>().join("; ")),
     }
@@ -179,21 +116,27 @@ fn name_without_effect(args: &ServeArgs) {
     }
 }
 
+/// Where objects come from: the folder if one is given, else the cluster.
+fn source(args: &ServeArgs, cluster: Option<&Cluster>) -> anyhow::Result<Box<dyn Source>> {
+    match (&args.config_dir, cluster) {
+        (Some(folder), _) => Ok(Box::new(DirSource::new(folder))),
+        (None, Some(cluster)) => Ok(Box::new(cluster.source())),
+        (None, None) => bail!("--configDir is needed where there is no Kubernetes cluster"),
+    }
+}
+
 impl Server {
     /// Starts all parts. When this returns, the ports are open; /ready tells when the mesh is served.
     ///
     /// # Errors
-    /// When a flag, a file or an address cannot be used.
+    /// When a flag, a file, the cluster or an address cannot be used.
     pub async fn start(args: ServeArgs, settings: Settings, log: Log) -> anyhow::Result<Self> {
         tracing::info!("tiphys {}", version::build());
         name_without_effect(&args);
-        let Some(config_dir) = args.config_dir.clone() else {
-            bail!(
-                "--configDir is needed: objects are read from a folder; reading them from a Kubernetes cluster is not there yet"
-            );
-        };
-        let (mesh_file, mesh) = first_mesh(&args.mesh_config).await?;
-        let trust = Trust::new(&args, &settings, &mesh)?;
+        let cluster = Cluster::of(&args).await?;
+        let (mesh_texts, mesh) = first_mesh(&args, &settings, cluster.as_ref()).await?;
+        let inputs = TrustInputs { args: &args, settings: &settings, mesh: &mesh, cluster: cluster.as_ref() };
+        let trust = Trust::open(inputs).await?;
         let metrics = Metrics::new()?;
         let (counters, authority) = (trust.counters.clone(), trust.authority.clone());
         metrics.sample(Box::new(move || counters.samples(&authority)));
@@ -211,114 +154,59 @@ impl Server {
             max: settings.debounce_max,
             endpoints: settings.debounce_endpoints,
         };
-        let tokens = trust.tokens.clone();
         let parts = WriterParts {
             batches,
             queries,
-            mesh_file,
+            mesh_texts,
             views: views.clone(),
             debounce,
             pushes,
             metrics: metrics.clone(),
             published: publish,
             accounts,
-            tokens: tokens.clone(),
+            tokens: trust.tokens.clone(),
         };
-        let mut server = Self {
-            bound: Bound { grpc: None, secure_grpc: None, http: None, monitoring: None },
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-            ads: AdsService::new(views.clone(), ads_options(&args, &settings)),
-            drain: args.transport.shutdown_duration.min(DRAIN),
-        };
-        server.plaintext(&args, &settings).await?;
-        server.secure(&args, &settings, &trust).await?;
+        let mut tasks = Tasks::default();
+        let ads = AdsService::new(views.clone(), ads_options(&args, &settings));
+        let ports = Ports { args: &args, settings: &settings, ads: &ads };
+        let (grpc, secure_grpc) = (ports.plaintext(&mut tasks).await?, ports.secure(&trust, &mut tasks).await?);
+        let settings = Arc::new(settings);
         let shown = Shown {
-            views,
-            published,
-            queries: ask,
-            metrics,
+            views: views.clone(),
+            published: published.clone(),
+            queries: ask.clone(),
+            metrics: metrics.clone(),
             log,
             authenticators: trust.authenticators.clone(),
-            settings: Arc::new(settings),
+            settings: settings.clone(),
             cluster: args.cluster_id.as_str().into(),
         };
-        server.bound.http = server.pages(args.http_addr.listen().await?, shown.clone(), "http")?;
-        server.bound.monitoring = server.pages(args.monitoring_addr.listen().await?, shown, "monitoring")?;
+        let http = pages(args.http_addr.listen().await?, shown.clone(), "http", &mut tasks)?;
+        let monitoring = pages(args.monitoring_addr.listen().await?, shown, "monitoring", &mut tasks)?;
 
-        let source: Box<dyn Source> = Box::new(DirSource::new(config_dir));
+        let source = source(&args, cluster.as_ref())?;
         tracing::info!("objects come from {}", source.name());
-        server.spawn("source", async move { source.run(sink).await.map_err(Into::into) });
-        server.spawn("writer", Writer::new(parts, compiler).run());
-        if let Some(issuer) = tokens {
-            server.spawn("tokens", keep_tokens(issuer, known_accounts));
+        tasks.spawn("source", async move { source.run(sink).await.map_err(Into::into) });
+        tasks.spawn("writer", Writer::new(parts, compiler).run());
+        if let Some(issuer) = trust.tokens.clone() {
+            tasks.spawn("tokens", keep_tokens(issuer, known_accounts));
         }
-        Ok(server)
-    }
-
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.tasks.spawn(async move { task.await.with_context(|| name).map(|()| name) });
-    }
-
-    async fn plaintext(&mut self, args: &ServeArgs, settings: &Settings) -> anyhow::Result<()> {
-        let Some(listener) = args.grpc_addr.listen().await? else { return Ok(()) };
-        self.bound.grpc = Some(listener.local_addr()?);
-        tracing::info!("discovery without TLS on {}", listener.local_addr()?);
-        let stop = self.stop.clone().cancelled_owned();
-        let mut transport = ads_options(args, settings).transport().layer(AuthenticateLayer::plaintext());
-        let serving =
-            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(nodelay(listener), stop);
-        self.spawn("grpc", async move { serving.await.map_err(Into::into) });
-        Ok(())
-    }
-
-    async fn secure(&mut self, args: &ServeArgs, settings: &Settings, trust: &Trust) -> anyhow::Result<()> {
-        let Some(listener) = args.secure_grpc_addr.listen().await? else { return Ok(()) };
-        self.bound.secure_grpc = Some(listener.local_addr()?);
-        tracing::info!("discovery and certificates with TLS on {}", listener.local_addr()?);
-        let current = Arc::new(ArcSwap::new(tls::configure(&args.transport, &trust.authority, &trust.identity)?));
-        let (accept, connections) = tls::incoming(listener, current.clone());
-        let mut routes = Routes::new(self.ads.clone());
-        if settings.ca_server {
-            let service =
-                CertificateService::new(trust.authority.clone(), trust.authenticators.clone(), trust.counters.clone());
-            routes = routes.add_service(service.into_server());
+        if let Some(cluster) = &cluster {
+            let parts = kubernetes::Parts {
+                cluster,
+                args: &args,
+                settings: &settings,
+                trust: &trust,
+                metrics: &metrics,
+                views: &views,
+                published: &published,
+                queries: &ask,
+                tasks: &mut tasks,
+            };
+            kubernetes::start(parts).await?;
         }
-        let stop = self.stop.clone().cancelled_owned();
-        let layer = AuthenticateLayer::tls(trust.authenticators.clone(), settings.xds_auth);
-        let mut transport = ads_options(args, settings).transport().layer(layer);
-        let serving = transport.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
-        let (authority, identity, transport) =
-            (trust.authority.clone(), trust.identity.clone(), args.transport.clone());
-        self.spawn("secure grpc", async move { serving.await.map_err(Into::into) });
-        self.spawn("tls", async move {
-            accept.await;
-            Ok(())
-        });
-        self.spawn("tls roots", async move {
-            tls::follow(current, transport, authority, identity).await;
-            Ok(())
-        });
-        let identity = trust.identity.clone();
-        self.spawn("serving certificate", async move {
-            identity.run().await;
-            Ok(())
-        });
-        Ok(())
-    }
-
-    fn pages(
-        &mut self,
-        listener: Option<TcpListener>,
-        shown: Shown,
-        what: &'static str,
-    ) -> anyhow::Result<Option<SocketAddr>> {
-        let Some(listener) = listener else { return Ok(None) };
-        let address = listener.local_addr()?;
-        tracing::info!("{what} on {address}");
-        let stop = self.stop.clone().cancelled_owned();
-        self.spawn(what, async move { http::serve(listener, http::router(shown), stop).await.map_err(Into::into) });
-        Ok(Some(address))
+        let drain = args.transport.shutdown_duration.min(DRAIN);
+        Ok(Self { bound: Bound { grpc, secure_grpc, http, monitoring }, tasks, ads, drain })
     }
 
     /// Runs until `stop` comes, then lets streams go and ends.
@@ -328,19 +216,14 @@ impl Server {
     pub async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::select! {
             () = stop => {}
-            ended = self.tasks.join_next() => {
-                self.stop.cancel();
-                return Err(match ended {
-                    Some(Ok(Ok(name))) => anyhow!("{name} ended"),
-                    Some(Ok(Err(error))) => error,
-                    Some(Err(error)) => error.into(),
-                    None => anyhow!("nothing runs"),
-                });
+            ended = self.tasks.ended() => {
+                self.tasks.stop.cancel();
+                return Err(ended);
             }
         }
         let streams = self.ads.streams();
         tracing::info!("stopping: {streams} streams end within {:?}; a second signal ends at once", self.drain);
-        self.stop.cancel();
+        self.tasks.stop.cancel();
         self.ads.drain(self.drain);
         let gone = async {
             while self.ads.streams() > 0 {
@@ -355,23 +238,6 @@ impl Server {
         }
         tracing::info!("stopped");
         Ok(())
-    }
-}
-
-/// Small responses do not wait for acknowledgements.
-fn nodelay(listener: TcpListener) -> impl tokio_stream::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
-    use tokio_stream::StreamExt;
-    TcpListenerStream::new(listener).map(|tcp| tcp.inspect(|tcp| drop(tcp.set_nodelay(true))))
-}
-
-fn ads_options(args: &ServeArgs, settings: &Settings) -> Options {
-    let info = json!({"version": version::VERSION, "revision": version::REVISION, "golang_version": "", "status": version::STATUS, "tag": version::VERSION});
-    let identifier = json!({"Component": "istiod", "ID": settings.instance, "Info": info}).to_string();
-    Options {
-        control_plane: identifier.into(),
-        max_streams_per_connection: settings.max_streams,
-        keepalive: (args.transport.keepalive_interval, args.transport.keepalive_timeout),
-        ..Options::default()
     }
 }
 

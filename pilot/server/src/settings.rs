@@ -67,6 +67,11 @@ pub const TABLE: &[Setting] = &[
     Setting { name: "MAX_WORKLOAD_CERT_TTL", default: "2160h", meaning: "Longest life of a certificate" },
     Setting { name: "POD_NAME", default: "tiphys", meaning: "Name of this instance, in what it tells proxies" },
     Setting { name: "REVISION", default: "default", meaning: "Revision of this control plane" },
+    Setting {
+        name: "SHARED_MESH_CONFIG",
+        default: "",
+        meaning: "ConfigMap whose MeshConfig lies beneath that of the mounted file",
+    },
 ];
 
 /// Settings that decide what proxies are given: [`tiphys_compile::Settings`] takes them by name.
@@ -174,8 +179,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "PILOT_PERSISTENT_SESSION_HEADER_LABEL", "PILOT_PERSISTENT_SESSION_LABEL", "PILOT_PUSH_THROTTLE", "PILOT_REMOTE_CLUSTER_TIMEOUT",
     "PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "PILOT_SIDECAR_PICK_BEST_SERVICE_NAMESPACE",
     "PILOT_SIDECAR_USE_REMOTE_ADDRESS", "PILOT_STATUS_MAX_WORKERS",     "PILOT_UNIFIED_SIDECAR_SCOPE", "PILOT_WORKLOAD_ENTRY_GRACE_PERIOD", "PILOT_XDS_CACHE_INDEX_CLEAR_INTERVAL", "PILOT_XDS_CACHE_SIZE",
-    "PILOT_XDS_CACHE_STATS", "PREFER_DESTINATIONRULE_TLS_FOR_EXTERNAL_SERVICES", "RESOLVE_HOSTNAME_GATEWAYS", "SHARED_MESH_CONFIG",
-    "TOKEN_ISSUER", "TRUSTED_GATEWAY_CIDR", "UNSAFE_PILOT_ENABLE_RUNTIME_ASSERTIONS", "USE_CACERTS_FOR_SELF_SIGNED_CA", "USE_REMOTE_CERTS",
+    "PILOT_XDS_CACHE_STATS", "PREFER_DESTINATIONRULE_TLS_FOR_EXTERNAL_SERVICES", "RESOLVE_HOSTNAME_GATEWAYS", "TOKEN_ISSUER", "TRUSTED_GATEWAY_CIDR", "UNSAFE_PILOT_ENABLE_RUNTIME_ASSERTIONS", "USE_CACERTS_FOR_SELF_SIGNED_CA", "USE_REMOTE_CERTS",
     "VALIDATION_WEBHOOK_CONFIG_NAME",
 ];
 
@@ -212,6 +216,8 @@ pub struct Settings {
     pub instance: String,
     /// Revision of this control plane.
     pub revision: String,
+    /// ConfigMap whose MeshConfig lies beneath that of the mounted file; empty for none.
+    pub shared_mesh_config: String,
 }
 
 /// A value that cannot be read.
@@ -246,6 +252,7 @@ impl Settings {
             max_certificate_ttl: read.duration("MAX_WORKLOAD_CERT_TTL")?,
             instance: read.text("POD_NAME"),
             revision: read.text("REVISION"),
+            shared_mesh_config: read.text("SHARED_MESH_CONFIG"),
         })
     }
 
@@ -276,6 +283,7 @@ impl Default for Settings {
             max_certificate_ttl: Duration::from_secs(90 * 24 * 3_600),
             instance: "tiphys".to_owned(),
             revision: "default".to_owned(),
+            shared_mesh_config: String::new(),
         }
     }
 }

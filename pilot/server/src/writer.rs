@@ -11,13 +11,13 @@ use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Kind, Object, Severity};
 use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::Compiler;
-use tiphys_source::dir::{Text, TextFile};
-use tiphys_source::{Batch, Located, Outcome, Report, ReportId, in_force};
+use tiphys_source::{Batch, Report, ReportId, in_force};
 use tiphys_view::Views;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
 use crate::gather::{Debounce, Due, Gather};
+use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 use crate::pushes::{Pushes, name_changes};
 
@@ -41,8 +41,8 @@ pub struct WriterParts {
     pub batches: mpsc::Receiver<Batch>,
     /// Questions.
     pub queries: mpsc::Receiver<ObjectsQuery>,
-    /// The MeshConfig file; its first text was taken.
-    pub mesh_file: TextFile,
+    /// The texts of MeshConfig; what they said first was taken.
+    pub mesh_texts: MeshTexts,
     /// Serves snapshots.
     pub views: Arc<Views>,
     /// How long changes wait.
@@ -67,6 +67,8 @@ pub struct Writer {
     gather: Gather,
     waiting_for: BTreeSet<Kind>,
     reports: BTreeMap<ReportId, Report>,
+    /// What is wrong with MeshConfig.
+    mesh_report: Option<ReportId>,
     started: Instant,
 }
 
@@ -88,6 +90,7 @@ impl Writer {
             gather: Gather::default(),
             waiting_for: Kind::ALL.iter().copied().collect(),
             reports: BTreeMap::new(),
+            mesh_report: None,
             started: Instant::now(),
         }
     }
@@ -106,7 +109,7 @@ impl Writer {
                     Some(batch) => self.take(batch).await?,
                     None => return Ok(()),
                 },
-                text = self.parts.mesh_file.next() => self.take_mesh(&text),
+                () = self.parts.mesh_texts.changed() => self.take_mesh(),
                 Some(answer) = self.parts.queries.recv() => self.answer(answer),
                 () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.parts.pushes.close(Instant::now());
@@ -161,11 +164,11 @@ impl Writer {
         Ok(())
     }
 
-    fn take_mesh(&mut self, text: &Text) {
-        let path = self.parts.mesh_file.path().to_owned();
-        let id = ReportId { place: Arc::from(path.as_path()), key: None, nth: 0 };
-        self.reports.remove(&id);
-        match read_mesh(&path, text) {
+    fn take_mesh(&mut self) {
+        if let Some(id) = self.mesh_report.take() {
+            self.reports.remove(&id);
+        }
+        match self.parts.mesh_texts.read() {
             Ok((mesh, warnings)) => {
                 warnings.iter().for_each(log_report);
                 let before = self.parts.published.borrow().mesh.clone();
@@ -185,7 +188,8 @@ impl Writer {
             }
             Err(report) => {
                 log_report(&report);
-                self.reports.insert(id, *report);
+                self.mesh_report = Some(report.id.clone());
+                self.reports.insert(report.id.clone(), *report);
             }
         }
         self.publish();
@@ -282,37 +286,6 @@ pub fn write_tokens(issuer: &DevTokenIssuer, accounts: &BTreeSet<ServiceAccount>
 fn service_accounts(compiler: &Compiler) -> BTreeSet<ServiceAccount> {
     let accounts = compiler.store().of_kind(Kind::ServiceAccount);
     accounts.map(|o| ServiceAccount { namespace: o.meta.namespace.clone(), name: o.meta.name.clone() }).collect()
-}
-
-/// The settings that a MeshConfig file gives, and what is odd in it.
-///
-/// # Errors
-/// What is wrong with the file; nothing of it is taken then.
-pub fn read_mesh(path: &std::path::Path, text: &Text) -> Result<(MeshConfig, Vec<Report>), Box<Report>> {
-    let report = |line: usize, column: usize, problem: tiphys_api::Problem| {
-        let place: Arc<std::path::Path> = Arc::from(path);
-        let origin = tiphys_api::Origin { file: Some(place.clone()), line, column };
-        let outcome = if problem.severity == Severity::Error { Outcome::Kept } else { Outcome::InForce };
-        let problems = vec![Located { origin: origin.clone(), problem }];
-        Report { id: ReportId { place, key: None, nth: 0 }, origin, problems, outcome }
-    };
-    match text {
-        Text::Missing => Ok((MeshConfig::default(), Vec::new())),
-        Text::Unreadable(why) => {
-            Err(Box::new(report(0, 0, tiphys_api::Problem::error("", format!("cannot be read: {why}")))))
-        }
-        Text::Is(text) => match MeshConfig::default().merge_yaml(text) {
-            Ok((mesh, warnings)) => {
-                let place = |path: &str| tiphys_api::locate_field(text, path).unwrap_or((1, 1));
-                let reports = warnings.into_iter().map(|w| {
-                    let (line, column) = place(&w.path);
-                    report(line, column, w)
-                });
-                Ok((mesh, reports.collect()))
-            }
-            Err(e) => Err(Box::new(report(e.line, e.column, tiphys_api::Problem::error(e.path, e.message)))),
-        },
-    }
 }
 
 /// One line of the log for each problem.

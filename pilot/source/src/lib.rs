@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where objects come from.
 //!
-//! The way of the data: a [`Source`] reads documents somewhere ([`dir`]: a folder of YAML; [`mem`]: a program), a [`ledger`] decides per
+//! The way of the data: a [`Source`] reads documents somewhere ([`dir`]: a folder of YAML; [`kube`]: a cluster; [`mem`]: a program), a [`ledger`] decides per
 //! [`Key`] what is in force, and what differs from before goes out as one [`Batch`] into the channel of the only writer. A source never
 //! takes an object out of force because somebody is half-way through writing its file, nor because a new version of it is wrong:
 //!
@@ -12,6 +12,7 @@
 
 pub mod dir;
 mod fail_safe;
+pub mod kube;
 mod ledger;
 pub mod mem;
 mod read;
@@ -96,7 +97,10 @@ impl Report {
             let key = self.id.key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
             let Problem { path, message, .. } = &located.problem;
             let field = if path.is_empty() { String::new() } else { format!("{path}: ") };
-            format!("{}: {key}{field}{message}", located.origin)
+            // Objects of an API server stand in no file.
+            let origin = located.origin.to_string();
+            let origin = if origin.is_empty() { origin } else { format!("{origin}: ") };
+            format!("{origin}{key}{field}{message}")
         })
     }
 }

@@ -128,23 +128,36 @@ fn is_ours(api_version: &str) -> bool {
     group.ends_with("istio.io") || group.starts_with("gateway.networking.")
 }
 
-fn document(parsed: Parsed, chunk: Chunk<'_>) -> Document {
-    let Parsed { mut object, warnings } = parsed;
-    let within = object.origin.clone();
-    object.origin.line += chunk.line;
+fn document(mut parsed: Parsed, chunk: Chunk<'_>) -> Document {
+    let within = parsed.object.origin.clone();
+    parsed.object.origin.line += chunk.line;
+    let mut document = checked(parsed);
+    for Located { origin, problem } in &mut document.problems {
+        *origin = locate_in(chunk.text, &within, &problem.path);
+        origin.line += chunk.line;
+    }
+    document
+}
+
+/// An object that was read, with what is wrong with it: all at the place where the object stands.
+pub(crate) fn checked(parsed: Parsed) -> Document {
+    let Parsed { object, warnings } = parsed;
     let mut problems = object.validate();
     problems.extend(warnings);
     // Errors first: a reader of one line reads what matters.
     problems.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.path.cmp(&b.path)));
     let refused = problems.iter().any(|p| p.severity == Severity::Error);
-    let problems = problems.into_iter().map(|problem| {
-        let mut origin = locate_in(chunk.text, &within, &problem.path);
-        origin.line += chunk.line;
-        Located { origin, problem }
-    });
-    let (key, origin, problems) = (object.key(), object.origin.clone(), problems.collect());
+    let (key, origin) = (object.key(), object.origin.clone());
+    let problems = problems.into_iter().map(|problem| Located { origin: origin.clone(), problem }).collect();
     let object = Arc::new(object);
     Document { key, origin, object: if refused { Err(Some(object)) } else { Ok(object) }, problems }
+}
+
+/// An object that cannot be read.
+pub(crate) fn refused(key: Key, fault: &Fault) -> Document {
+    let Fault { origin, path, message, .. } = fault.clone();
+    let problem = Problem { severity: Severity::Error, path, message };
+    Document { key, origin: origin.clone(), object: Err(None), problems: vec![Located { origin, problem }] }
 }
 
 /// Where a field of the object that starts at `at` stands; `at` itself when it cannot be found.

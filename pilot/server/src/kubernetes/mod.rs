@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What there is only with a Kubernetes API server: the client, and the parts that need it. [`start`] is the one place that starts them.
+
+mod client;
+
+use std::sync::Arc;
+
+use tiphys_source::kube::KubeSource;
+use tiphys_view::Views;
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::ServeArgs;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+use crate::trust::Trust;
+use crate::writer::{ObjectsQuery, Published};
+
+/// The cluster that this control plane serves.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its API server's client: clones share connections and the limit of requests.
+    pub client: kube::Client,
+    name: String,
+}
+
+impl Cluster {
+    /// The cluster that the flags and the environment name; none when objects come from a folder.
+    ///
+    /// # Errors
+    /// When there is none, or its credentials cannot be used.
+    pub async fn of(args: &ServeArgs) -> anyhow::Result<Option<Self>> {
+        if args.config_dir.is_some() {
+            return Ok(None);
+        }
+        let client = client::connect(&args.kubernetes).await?;
+        Ok(Some(Self { client, name: args.cluster_id.clone() }))
+    }
+
+    /// The objects of the cluster.
+    pub fn source(&self) -> KubeSource {
+        KubeSource::new(self.client.clone(), &self.name)
+    }
+}
+
+/// What the parts are made of.
+pub struct Parts<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// The flags.
+    pub args: &'a ServeArgs,
+    /// The environment.
+    pub settings: &'a Arc<Settings>,
+    /// The authority and who accepts credentials.
+    pub trust: &'a Trust,
+    /// Counts.
+    pub metrics: &'a Arc<Metrics>,
+    /// What is served.
+    pub views: &'a Arc<Views>,
+    /// The mesh's settings, what is wrong with objects, and whether the mesh is served.
+    pub published: &'a watch::Receiver<Published>,
+    /// Asks for all objects.
+    pub queries: &'a mpsc::Sender<ObjectsQuery>,
+    /// Where parts are started; [`Tasks::stop`] tells them to end.
+    pub tasks: &'a mut Tasks,
+}
+
+/// Starts what needs a cluster, a line for each part.
+///
+/// # Errors
+/// When a part cannot start.
+pub async fn start(parts: Parts<'_>) -> anyhow::Result<()> {
+    let Parts { cluster, .. } = parts;
+    tracing::info!("Kubernetes mode: cluster {}", cluster.name);
+    Ok(())
+}

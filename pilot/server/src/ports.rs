@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ports: discovery without TLS, discovery and certificates with TLS, and pages. Each is bound first and then served by tasks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde_json::json;
+use tiphys_ca::CertificateService;
+use tiphys_view::Views;
+use tiphys_xds::{AdsService, Options};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+
+use crate::authenticate::AuthenticateLayer;
+use crate::cli::ServeArgs;
+use crate::http::{self, Shown};
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+use crate::tls;
+use crate::trust::Trust;
+use crate::version;
+
+/// Where a server listens; none where it is off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Plaintext discovery.
+    pub grpc: Option<SocketAddr>,
+    /// Discovery and certificates over TLS.
+    pub secure_grpc: Option<SocketAddr>,
+    /// Health and debug.
+    pub http: Option<SocketAddr>,
+    /// Metrics and debug.
+    pub monitoring: Option<SocketAddr>,
+}
+
+/// What the ports of discovery are made of.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// The flags.
+    pub args: &'a ServeArgs,
+    /// The environment.
+    pub settings: &'a Settings,
+    /// What is served.
+    pub ads: &'a AdsService<Views>,
+}
+
+impl Ports<'_> {
+    /// Discovery without TLS.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn plaintext(&self, tasks: &mut Tasks) -> anyhow::Result<Option<SocketAddr>> {
+        let Some(listener) = self.args.grpc_addr.listen().await? else { return Ok(None) };
+        let address = listener.local_addr()?;
+        tracing::info!("discovery without TLS on {address}");
+        let stop = tasks.stop.clone().cancelled_owned();
+        let mut transport = ads_options(self.args, self.settings).transport().layer(AuthenticateLayer::plaintext());
+        let serving =
+            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(nodelay(listener), stop);
+        tasks.spawn("grpc", async move { serving.await.map_err(Into::into) });
+        Ok(Some(address))
+    }
+
+    /// Discovery and certificates with TLS.
+    ///
+    /// # Errors
+    /// When the address or a file of a certificate cannot be used.
+    pub async fn secure(&self, trust: &Trust, tasks: &mut Tasks) -> anyhow::Result<Option<SocketAddr>> {
+        let (args, settings) = (self.args, self.settings);
+        let Some(listener) = args.secure_grpc_addr.listen().await? else { return Ok(None) };
+        let address = listener.local_addr()?;
+        tracing::info!("discovery and certificates with TLS on {address}");
+        let current = Arc::new(ArcSwap::new(tls::configure(&args.transport, &trust.authority, &trust.identity)?));
+        let (accept, connections) = tls::incoming(listener, current.clone());
+        let mut routes = Routes::new(self.ads.clone());
+        if settings.ca_server {
+            let service =
+                CertificateService::new(trust.authority.clone(), trust.authenticators.clone(), trust.counters.clone());
+            routes = routes.add_service(service.into_server());
+        }
+        let stop = tasks.stop.clone().cancelled_owned();
+        let layer = AuthenticateLayer::tls(trust.authenticators.clone(), settings.xds_auth);
+        let mut transport = ads_options(args, settings).transport().layer(layer);
+        let serving = transport.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
+        let (authority, identity, transport) =
+            (trust.authority.clone(), trust.identity.clone(), args.transport.clone());
+        tasks.spawn("secure grpc", async move { serving.await.map_err(Into::into) });
+        tasks.spawn("tls", async move {
+            accept.await;
+            Ok(())
+        });
+        tasks.spawn("tls roots", async move {
+            tls::follow(current, transport, authority, identity).await;
+            Ok(())
+        });
+        let identity = trust.identity.clone();
+        tasks.spawn("serving certificate", async move {
+            identity.run().await;
+            Ok(())
+        });
+        Ok(Some(address))
+    }
+}
+
+/// Health, metrics, debug.
+///
+/// # Errors
+/// When the address is lost.
+pub fn pages(
+    listener: Option<TcpListener>,
+    shown: Shown,
+    what: &'static str,
+    tasks: &mut Tasks,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(listener) = listener else { return Ok(None) };
+    let address = listener.local_addr()?;
+    tracing::info!("{what} on {address}");
+    let stop = tasks.stop.clone().cancelled_owned();
+    tasks.spawn(what, async move { http::serve(listener, http::router(shown), stop).await.map_err(Into::into) });
+    Ok(Some(address))
+}
+
+/// Small responses do not wait for acknowledgements.
+fn nodelay(listener: TcpListener) -> impl tokio_stream::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
+    use tokio_stream::StreamExt;
+    TcpListenerStream::new(listener).map(|tcp| tcp.inspect(|tcp| drop(tcp.set_nodelay(true))))
+}
+
+/// How streams are served.
+pub fn ads_options(args: &ServeArgs, settings: &Settings) -> Options {
+    let info = json!({"version": version::VERSION, "revision": version::REVISION, "golang_version": "", "status": version::STATUS, "tag": version::VERSION});
+    let identifier = json!({"Component": "istiod", "ID": settings.instance, "Info": info}).to_string();
+    Options {
+        control_plane: identifier.into(),
+        max_streams_per_connection: settings.max_streams,
+        keepalive: (args.transport.keepalive_interval, args.transport.keepalive_timeout),
+        ..Options::default()
+    }
+}
