@@ -30,6 +30,13 @@ pub enum Command {
         /// Envoy's binary and arguments.
         command: Vec<String>,
     },
+    /// `istio-iptables`, `istio-clean-iptables`: traffic capture.
+    Capture {
+        /// Its own arguments.
+        args: Vec<String>,
+        /// Only remove what is there.
+        cleanup: bool,
+    },
     /// `help`, `--help`
     Help,
 }
@@ -103,6 +110,8 @@ Runs beside Envoy: identity, configuration, health. Also usable under the name p
       --timeoutSeconds N           (default: 60)
       --periodMillis N             (default: 500)
       --requestTimeoutMillis N     (default: 500)
+  istio-iptables             lead a pod's connections to Envoy; see istio-iptables --help
+  istio-clean-iptables       remove what istio-iptables did
   version [--short]          print the version
 
 The environment gives the rest (POD_NAME, POD_NAMESPACE, INSTANCE_IP, SERVICE_ACCOUNT, PROXY_CONFIG, CA_ADDR, ISTIO_META_* ...),
@@ -134,9 +143,8 @@ pub fn parse(args: &[String]) -> Result<Command, String> {
             _ => Err("exec-envoy is for the agent's own use".into()),
         },
         "help" | "--help" | "-h" => Ok(Command::Help),
-        "istio-iptables" | "istio-clean-iptables" => Err(format!(
-            "{command}: traffic capture is not there yet; use captureMode NONE, or Istio's image for istio-init"
-        )),
+        "istio-iptables" => Ok(Command::Capture { args: rest.to_vec(), cleanup: false }),
+        "istio-clean-iptables" => Ok(Command::Capture { args: rest.to_vec(), cleanup: true }),
         other => Err(format!("unknown command {other:?}; see tiphys-agent --help")),
     }
 }
@@ -286,7 +294,6 @@ mod tests {
         assert!(line("proxy sidekick").unwrap_err().contains("sidecar or router"));
         assert!(line("proxy waypoint").unwrap_err().contains("ambient"));
         assert!(line("proxy --concurrency many").unwrap_err().contains("concurrency"));
-        assert!(line("istio-iptables -p 15001").unwrap_err().contains("capture"));
         assert!(line("request GET").is_err());
         assert!(line("dance").is_err());
     }
@@ -299,6 +306,8 @@ mod tests {
             Command::Request { method: "GET".into(), path: "/stats?x=1".into() }
         );
         assert!(matches!(line("wait --timeoutSeconds=3").unwrap(), Command::Wait(w) if w.timeout_seconds == 3));
+        let args = vec!["-p".to_string(), "15001".into()];
+        assert_eq!(line("istio-iptables -p 15001").unwrap(), Command::Capture { args, cleanup: false });
         assert!(matches!(line("version -s").unwrap(), Command::Version { short: true }));
     }
 }

@@ -9,7 +9,7 @@ use crate::node::{ISTIO_VERSION, Node};
 use crate::relay::Relay;
 use crate::settings::{Environment, Settings};
 use crate::status::{Order, Readiness, StatusServer};
-use crate::{bootstrap, duration, logging, net, sds, uds};
+use crate::{bootstrap, capture, duration, logging, net, sds, uds};
 use http::Method;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,6 +38,10 @@ pub fn run(args: Vec<String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::ExecEnvoy { parent, command } => failed(&envoy::exec(parent, &command)),
+        Command::Capture { args, cleanup } => match capture::run(&args, cleanup) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => failed(&error),
+        },
         Command::Request { method, path } => block_on(request(&method, &path)),
         Command::Wait(args) => block_on(wait(&args)),
         Command::Proxy(args) => match start(*args) {

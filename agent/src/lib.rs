@@ -11,10 +11,13 @@
 //! 5. [`bootstrap`] writes Envoy's start configuration, [`envoy`] starts the proxy, drains it and ends with it.
 //! 6. [`status`] answers probes and metrics.
 //!
+//! Before that, [`capture`] leads the pod's connections to Envoy: an init container's work, done by the same program.
+//!
 //! All of it runs on one thread. Paths that are not absolute are relative to the working directory, so that many agents can run on
 //! one machine, each in a folder of its own.
 
 pub mod bootstrap;
+pub mod capture;
 pub mod cli;
 pub mod commands;
 pub mod duration;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sidecars whose traffic is captured by iptables (REDIRECT), as Kubernetes pods have them: two hosts in network namespaces.
+//! Sidecars whose traffic the agent's istio-iptables captures (REDIRECT), as Kubernetes pods have them: two hosts in network namespaces.
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -133,7 +133,7 @@ async fn captured_traffic_goes_through_both_sidecars() -> Result<()> {
     mesh.start_echo("b", &b)?;
     mesh.start_echo("world", &world)?;
     for (name, host) in [("a", &a), ("b", &b)] {
-        host.capture()?;
+        host.capture(&mesh.programs.agent)?;
         mesh.start_proxy(name, host, &world)?;
     }
     for host in [&a, &b] {

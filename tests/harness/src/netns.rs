@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Network namespaces for tests of traffic capture: a network of its own with a bridge, and hosts on it whose traffic is redirected
-//! to their sidecars as Istio's init container does it. Nothing of it can be seen from the machine's own network, and all of it is gone
+//! Network namespaces for tests of traffic capture: a network of its own with a bridge, and hosts on it whose traffic the agent's
+//! `istio-iptables` leads to their sidecars. Nothing of it can be seen from the machine's own network, and all of it is gone
 //! when the [`Network`] is dropped.
 
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The group whose traffic is not captured: the sidecar's own.
 pub const SIDECAR_GROUP: u32 = 1337;
 
 /// Ports of the agent and its Envoy, which are reached without capture.
 const UNCAPTURED: &str = "15020,15021,15090";
+
+/// Networks that this process has made.
+static NETWORKS: AtomicUsize = AtomicUsize::new(0);
 
 /// A network with nothing else on it.
 #[derive(Debug)]
@@ -38,7 +43,8 @@ impl Network {
             println!("SKIPPED: {name} needs root to make network namespaces");
             return Ok(None);
         }
-        let network = Network { prefix: format!("tiphys-{}", std::process::id()), hosts: Cell::new(1) };
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let network = Network { prefix: format!("tiphys-{}-{number}", std::process::id()), hosts: Cell::new(1) };
         let world = network.world();
         run(&["ip", "netns", "add", &world.namespace])?;
         world.run(&["ip", "link", "set", "lo", "up"])?;
@@ -105,18 +111,20 @@ impl Host {
         command
     }
 
-    /// Captures what comes in to port 15006 and what goes out to port 15001, less what the sidecar sends.
+    /// The file of its network namespace.
+    pub fn namespace(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.namespace)
+    }
+
+    /// Captures what comes in and what goes out, less what the sidecar sends, by the agent's `istio-iptables`.
     ///
     /// # Errors
-    /// When a command fails, which the error quotes.
-    pub fn capture(&self) -> Result<()> {
+    /// When it fails, which the error quotes.
+    pub fn capture(&self, agent: &Path) -> Result<()> {
+        let agent = agent.to_str().context("a path in UTF-8")?;
         let group = SIDECAR_GROUP.to_string();
-        let nat = |rule: &[&str]| self.run(&[&["iptables", "-w", "-t", "nat", "-A"], rule].concat());
-        nat(&["OUTPUT", "-m", "owner", "--gid-owner", &group, "-j", "RETURN"])?;
-        nat(&["OUTPUT", "-d", "127.0.0.0/8", "-j", "RETURN"])?;
-        nat(&["OUTPUT", "-p", "tcp", "-j", "REDIRECT", "--to-ports", "15001"])?;
-        nat(&["PREROUTING", "-p", "tcp", "-m", "multiport", "--dports", UNCAPTURED, "-j", "RETURN"])?;
-        nat(&["PREROUTING", "-p", "tcp", "-j", "REDIRECT", "--to-ports", "15006"])
+        let ports = ["-p", "15001", "-z", "15006", "-u", &group, "-m", "REDIRECT", "-i", "*", "-x", ""];
+        self.run(&[&[agent, "istio-iptables"][..], &ports, &["-b", "*", "-d", UNCAPTURED]].concat())
     }
 
     /// Runs a command on this host to its end and gives what it prints.
@@ -150,19 +158,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_reach_each_other_until_they_are_captured() -> Result<()> {
-        let Some(network) = Network::new("hosts_reach_each_other_until_they_are_captured")? else { return Ok(()) };
+    fn hosts_reach_each_other() -> Result<()> {
+        let Some(network) = Network::new("hosts_reach_each_other")? else { return Ok(()) };
         let (a, b) = (network.host()?, network.host()?);
         let connect = |to: &Host| format!("exec 3<>/dev/tcp/{}/7000 && echo connected", to.ip());
-        let listen =
-            "import socket; s = socket.create_server(('', 7000)); print('on', flush=True); s.accept(); s.accept()";
+        let listen = "import socket; s = socket.create_server(('', 7000)); print('on', flush=True); s.accept()";
         let mut server = b.command("python3").args(["-c", listen]).stdout(std::process::Stdio::piped()).spawn()?;
         let mut on = [0; 3];
         std::io::Read::read_exact(&mut server.stdout.take().context("its output")?, &mut on)?;
         assert_eq!(a.output(&["bash", "-c", &connect(&b)])?, "connected\n");
-        a.capture()?;
-        // Nothing listens on port 15001.
-        assert!(a.output(&["bash", "-c", &connect(&b)])?.contains("refused"));
+        assert!(a.output(&["bash", "-c", &connect(&a)])?.contains("refused"));
         server.kill()?;
         server.wait()?;
         Ok(())
