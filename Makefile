@@ -28,10 +28,10 @@ demo: setup build ## starts the mesh of samples/bookinfo on loopback and says wh
 
 .PHONY: test
 test: ## all tests; installs what they need and prints how long each step took
-	@scripts/steps setup format lint build unit charts-test e2e demo-check parity generated deny
+	@scripts/steps setup format lint build unit e2e demo-check parity generated deny
 
 .PHONY: check
-check: format lint unit charts-test ## formatting, clippy without a warning, unit and golden tests
+check: format lint unit ## formatting, clippy without a warning, unit and golden tests
 
 .PHONY: build
 build: ## the programs, unoptimised, into target/debug
@@ -46,15 +46,16 @@ lint: ## clippy; a warning is an error
 	cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: unit
-unit: ## unit, golden, property and layering tests
-	cargo test --workspace --exclude tiphys-e2e --exclude tiphys-charts --no-fail-fast
+unit: ## unit, golden, property and layering tests, and those of the charts
+	@scripts/setup helm
+	cargo test --workspace --exclude tiphys-e2e --no-fail-fast
 
 .PHONY: e2e
 e2e: build ## end-to-end tests on real Envoy
 	cargo test --workspace --test 'e2e_*' -- --nocapture
 
 .PHONY: charts-test
-charts-test: ## what the Helm charts render, held against files; builds Helm into the cache once
+charts-test: ## the tests of the charts alone; builds Helm into the cache once
 	@scripts/setup helm
 	cargo test --package tiphys-charts --no-fail-fast -- --nocapture
 
@@ -77,11 +78,16 @@ bench: ## the load generator and the micro benchmarks, optimised
 crds: ## writes the CustomResourceDefinitions from the types of api/
 	cargo xtask crds
 
+.PHONY: settings
+settings: ## writes docs/settings.md from the tables of the programs
+	UPDATE_GOLDENS=1 cargo test --workspace --test settings
+
 .PHONY: generated
 generated: build ## fails when a generated file in the repository is stale
 	cargo metadata --locked --format-version 1 >/dev/null
 	$(BIN)/xtask protos --check
 	$(BIN)/xtask crds --check
+	cargo test --quiet --workspace --test settings
 
 .PHONY: deny
 deny: ## licences, sources and who may depend on what (cargo-deny is built into the cache once)
