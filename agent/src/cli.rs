@@ -14,13 +14,8 @@ pub enum Command {
         /// `--short` or `-s`.
         short: bool,
     },
-    /// `request METHOD PATH`, sent to Envoy's admin port.
-    Request {
-        /// The HTTP method.
-        method: String,
-        /// The path with its query.
-        path: String,
-    },
+    /// `request METHOD PATH [BODY]`, sent to Envoy's admin port.
+    Request(RequestArgs),
     /// `wait`, until the proxy is ready.
     Wait(WaitArgs),
     /// Becomes Envoy, which ends when the process given ends.
@@ -74,6 +69,19 @@ pub struct ProxyArgs {
     pub unknown: Vec<String>,
 }
 
+/// What `request` sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestArgs {
+    /// The HTTP method.
+    pub method: String,
+    /// The path with its query.
+    pub path: String,
+    /// The body.
+    pub body: String,
+    /// `--debug-port`: another port than Envoy's admin port.
+    pub port: Option<u16>,
+}
+
 /// Flags of `wait`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitArgs {
@@ -104,7 +112,8 @@ Runs beside Envoy: identity, configuration, health. Also usable under the name p
       --log_output_level LEVEL     the agent's log level: none, error, warn, info, debug; also scope:level (default: info)
       --log_as_json                log as JSON
       --root DIR                   folder in which relative paths begin (default: the working directory)
-  request METHOD PATH        send a request to Envoy's admin port, e.g. request GET /clusters
+  request METHOD PATH [BODY] send a request to Envoy's admin port, e.g. request GET /clusters
+      --debug-port PORT            another port: 15004, 15020 or 15021
   wait                       wait until the proxy is ready
       --url URL                    (default: http://localhost:15021/healthz/ready)
       --timeoutSeconds N           (default: 60)
@@ -130,10 +139,7 @@ pub fn parse(args: &[String]) -> Result<Command, String> {
             let flags = Flags::read(rest, &["short", "s"]);
             Ok(Command::Version { short: flags.on("short") || flags.on("s") })
         }
-        "request" => match Flags::read(rest, &[]).words.as_slice() {
-            [method, path] => Ok(Command::Request { method: method.to_uppercase(), path: path.clone() }),
-            _ => Err("request needs a method and a path, e.g. request GET /clusters".into()),
-        },
+        "request" => request(&Flags::read(rest, &[])).map(Command::Request),
         "wait" => wait(&Flags::read(rest, &[])),
         "exec-envoy" => match rest.split_first() {
             Some((parent, command)) if !command.is_empty() => {
@@ -201,6 +207,24 @@ fn proxy(flags: &Flags) -> Result<Command, String> {
         root: flags.get("root"),
         unknown: flags.named.keys().filter(|k| !KNOWN.contains(&k.as_str())).cloned().collect(),
     })))
+}
+
+fn request(flags: &Flags) -> Result<RequestArgs, String> {
+    let port = match flags.get("debug-port").as_deref() {
+        None => None,
+        Some("15000") => None,
+        Some(port @ ("15004" | "15020" | "15021")) => port.parse().ok(),
+        Some(other) => return Err(format!("--debug-port: {other:?} is none of 15000, 15004, 15020, 15021")),
+    };
+    match flags.words.as_slice() {
+        [method, path, body @ ..] => Ok(RequestArgs {
+            method: method.to_uppercase(),
+            path: path.clone(),
+            body: body.first().cloned().unwrap_or_default(),
+            port,
+        }),
+        _ => Err("request needs a method and a path, e.g. request GET /clusters".into()),
+    }
 }
 
 fn wait(flags: &Flags) -> Result<Command, String> {
@@ -302,8 +326,13 @@ mod tests {
     fn the_other_commands() {
         assert_eq!(line("").unwrap(), Command::Help);
         assert_eq!(
-            line("request get /stats?x=1").unwrap(),
-            Command::Request { method: "GET".into(), path: "/stats?x=1".into() }
+            line("request --debug-port=15020 post /stats?x=1 body").unwrap(),
+            Command::Request(RequestArgs {
+                method: "POST".into(),
+                path: "/stats?x=1".into(),
+                body: "body".into(),
+                port: Some(15020)
+            })
         );
         assert!(matches!(line("wait --timeoutSeconds=3").unwrap(), Command::Wait(w) if w.timeout_seconds == 3));
         let args = vec!["-p".to_string(), "15001".into()];

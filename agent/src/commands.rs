@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands of the command line, and the life of agent and Envoy together.
 
-use crate::cli::{self, Command, ProxyArgs, WaitArgs};
+use crate::cli::{self, Command, ProxyArgs, RequestArgs, WaitArgs};
 use crate::envoy::{self, Envoy};
 use crate::identity::{self, SecretStore};
 use crate::metrics::Metrics;
@@ -10,7 +10,8 @@ use crate::relay::Relay;
 use crate::settings::{Environment, Settings};
 use crate::status::{Order, Readiness, StatusServer};
 use crate::{bootstrap, capture, duration, logging, net, sds, uds};
-use http::Method;
+use http::{Method, StatusCode};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ pub fn run(args: Vec<String>) -> ExitCode {
             Ok(code) => ExitCode::from(code),
             Err(error) => failed(&error),
         },
-        Command::Request { method, path } => block_on(request(&method, &path)),
+        Command::Request(args) => block_on(request(args)),
         Command::Wait(args) => block_on(wait(&args)),
         Command::Proxy(args) => match start(*args) {
             Ok(settings) => block_on(proxy(settings)),
@@ -73,15 +74,26 @@ fn block_on(task: impl Future<Output = Result<u8, String>>) -> ExitCode {
     }
 }
 
-/// Port 15000 of this machine, or where PROXY_CONFIG has it.
-async fn request(method: &str, path: &str) -> Result<u8, String> {
+/// Port 15000 of this machine, or where PROXY_CONFIG has it, or another of the agent's and Envoy's.
+async fn request(args: RequestArgs) -> Result<u8, String> {
+    let method = args.method;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no HTTP method"))?;
     let settings =
         Settings::gather(ProxyArgs { kind: "sidecar".into(), ..Default::default() }, Environment::of_process())?;
-    let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-    let answer = net::request(method, &settings.admin_address(), &path, Duration::from_secs(60)).await?;
-    print!("{}", answer.text());
-    if answer.status.is_success() { Ok(0) } else { Err(format!("received unsuccessful status code {}", answer.status)) }
+    let address = match args.port {
+        Some(port) => SocketAddr::new(settings.ports.admin, port).to_string(),
+        None => settings.admin_address(),
+    };
+    let path = if args.path.starts_with('/') { args.path } else { format!("/{}", args.path) };
+    let within = Duration::from_secs(60);
+    let answer = net::request_with_body(method, &address, &path, args.body.into(), within).await?;
+    let (status, text) = (answer.status, answer.text());
+    // That something is not found is an answer, too.
+    if status.as_u16() > 399 && status != StatusCode::NOT_FOUND {
+        return Err(format!("received unsuccessful status code {status}: {text}"));
+    }
+    println!("{text}");
+    Ok(0)
 }
 
 async fn wait(args: &WaitArgs) -> Result<u8, String> {
@@ -137,12 +149,16 @@ async fn proxy(settings: Settings) -> Result<u8, String> {
     tokio::spawn(Relay::new(settings.discovery.clone(), store.clone(), metrics.clone()).serve(xds));
     if settings.config().status_port > 0 {
         let listener = StatusServer::listen(&settings).await?;
-        let server = StatusServer::new(settings.clone(), store, metrics, readiness.clone(), sender.clone());
+        let server = StatusServer::new(&settings, store, metrics, readiness.clone(), sender.clone())?;
         tokio::spawn(server.serve(listener));
     }
     if settings.disable_envoy {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, _ = orders.recv() => {} }
-        return Ok(0);
+        return tokio::select! {
+            _ = terminate.recv() => Ok(0),
+            _ = interrupt.recv() => Ok(0),
+            _ = orders.recv() => Ok(0),
+            reaped = envoy::reap_forever() => reaped.map(|()| 0),
+        };
     }
     let bootstrap = bootstrap::write(&settings, &node)?;
     drop(node);

@@ -89,11 +89,12 @@ impl Envoy {
     }
 
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid == self.pid {
+        let own = self.pid;
+        reap_children(|pid, status| {
+            if pid == own {
                 self.exit = exit(status);
             }
-        }
+        });
     }
 
     /// Asks Envoy to end, and makes it when it does not.
@@ -117,6 +118,24 @@ impl Envoy {
             tracing::debug!(%error, "signal to Envoy");
         }
     }
+}
+
+fn reap_children(mut each: impl FnMut(Pid, WaitStatus)) {
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        each(pid, status);
+    }
+}
+
+/// Reaps children for as long as it is polled: without Envoy the agent is still the first process of its container.
+///
+/// # Errors
+/// When no word of children's ends can be had.
+pub async fn reap_forever() -> Result<(), String> {
+    let mut children = signal(SignalKind::child()).map_err(|e| format!("SIGCHLD: {e}"))?;
+    while children.recv().await.is_some() {
+        reap_children(|_, _| {});
+    }
+    Ok(())
 }
 
 fn exit(status: WaitStatus) -> Option<Exit> {

@@ -36,6 +36,12 @@ pub struct Metrics {
     pub connection_terminations: Counter,
     /// Streams that Envoy ended.
     pub envoy_terminations: Counter,
+    /// Scrapes of the merged metrics.
+    pub scrapes: Counter,
+    /// Scrapes of the application that failed.
+    pub failed_application_scrapes: Counter,
+    /// Scrapes of Envoy that failed.
+    pub failed_envoy_scrapes: Counter,
     /// Streams of configuration that are open.
     pub streams: AtomicU64,
     /// How long it took from the start until the proxy was ready, in seconds.
@@ -51,6 +57,9 @@ impl Default for Metrics {
             connection_failures: Counter::default(),
             connection_terminations: Counter::default(),
             envoy_terminations: Counter::default(),
+            scrapes: Counter::default(),
+            failed_application_scrapes: Counter::default(),
+            failed_envoy_scrapes: Counter::default(),
             streams: AtomicU64::default(),
             startup_seconds: OnceLock::default(),
             started: Instant::now(),
@@ -90,6 +99,12 @@ impl Metrics {
             &self.connection_terminations,
         );
         counter("istio_agent_envoy_connection_terminations", "Streams that Envoy ended.", &self.envoy_terminations);
+        counter("istio_agent_scrapes_total", "Scrapes of the merged metrics.", &self.scrapes);
+        self.failed_scrapes(&mut out);
+        let mut one = |name: &str, kind: &str, help: &str, label: &str, value: f64| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{label} {value}");
+        };
         #[allow(clippy::cast_precision_loss)]
         let streams = self.streams.load(Relaxed) as f64;
         one("tiphys_agent_xds_streams", "gauge", "Streams of configuration that are open.", "", streams);
@@ -103,5 +118,15 @@ impl Metrics {
             one("istio_agent_cert_expiry_seconds", "gauge", help, "{resource_name=\"default\"}", left);
         }
         out
+    }
+
+    fn failed_scrapes(&self, out: &mut String) {
+        let name = "istio_agent_scrape_failures_total";
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP {name} Scrapes that failed.\n# TYPE {name} counter");
+        for (kind, count) in [("application", &self.failed_application_scrapes), ("envoy", &self.failed_envoy_scrapes)]
+        {
+            let _ = writeln!(out, "{name}{{type=\"{kind}\"}} {}", count.get());
+        }
     }
 }

@@ -2,8 +2,8 @@
 //! Addresses of this machine, and small HTTP requests to neighbours on loopback.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -62,8 +62,25 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 /// # Errors
 /// When there is no answer in the time given, or it is not HTTP.
 pub async fn request(method: Method, address: &str, path: &str, within: Duration) -> Result<Answer, String> {
+    request_with_body(method, address, path, Bytes::new(), within).await
+}
+
+/// Sends a request and reads the whole answer.
+///
+/// # Errors
+/// When there is no answer in the time given, or it is not HTTP.
+pub async fn request_with_body(
+    method: Method,
+    address: &str,
+    path: &str,
+    body: Bytes,
+    within: Duration,
+) -> Result<Answer, String> {
     let whole = async {
-        let response = send(method, address, path).await?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|e| format!("{path:?}: {e}"))?;
+        let response = exchange(address, request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|e| e.to_string())?;
         Ok(Answer { status, body: body.to_bytes() })
@@ -71,11 +88,26 @@ pub async fn request(method: Method, address: &str, path: &str, within: Duration
     tokio::time::timeout(within, whole).await.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
 }
 
-/// Sends a request without a body; the answer's body is left to be read.
+/// Sends a GET with headers; the answer's body is left to be read.
 ///
 /// # Errors
 /// When the connection or the exchange fails.
-pub async fn send(method: Method, address: &str, path: &str) -> Result<http::Response<hyper::body::Incoming>, String> {
+pub async fn get(
+    address: &str,
+    path: &str,
+    headers: HeaderMap,
+) -> Result<http::Response<hyper::body::Incoming>, String> {
+    let mut request = Request::new(Full::new(Bytes::new()));
+    *request.uri_mut() = path.parse().map_err(|e| format!("{path:?}: {e}"))?;
+    *request.headers_mut() = headers;
+    exchange(address, request).await
+}
+
+/// One request on a connection of its own.
+async fn exchange(
+    address: &str,
+    mut request: Request<Full<Bytes>>,
+) -> Result<http::Response<hyper::body::Incoming>, String> {
     let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(16 * 1024)
@@ -84,12 +116,8 @@ pub async fn send(method: Method, address: &str, path: &str) -> Result<http::Res
         .map_err(|e| e.to_string())?;
     // The task ends with the connection; its error shows in the exchange below.
     tokio::spawn(async move { drop(connection.await) });
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::HOST, address)
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| e.to_string())?;
+    let host = address.parse().map_err(|_| format!("{address:?} cannot be a host"))?;
+    request.headers_mut().insert(http::header::HOST, host);
     sender.send_request(request).await.map_err(|e| format!("{address}: {e}"))
 }
 

@@ -103,7 +103,7 @@ impl Credential {
     /// # Errors
     /// When a header of the settings is none.
     pub fn headers(&self, endpoint: &Endpoint) -> Result<HeaderMap, UpstreamError> {
-        let mut headers = HeaderMap::new();
+        let mut headers = grpc_headers();
         for (name, value) in &endpoint.headers {
             let bad = |e: String| UpstreamError::Exchange(format!("header {name}: {e}"));
             let value = HeaderValue::from_str(value).map_err(|e| bad(e.to_string()))?;
@@ -116,11 +116,17 @@ impl Credential {
             value.set_sensitive(true);
             headers.insert(http::header::AUTHORIZATION, value);
         }
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(http::header::USER_AGENT, HeaderValue::from_static("tiphys-agent"));
         Ok(headers)
     }
+}
+
+/// The headers of any gRPC call.
+pub fn grpc_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(http::header::USER_AGENT, HeaderValue::from_static("tiphys-agent"));
+    headers
 }
 
 fn read(path: &Path) -> Result<String, UpstreamError> {
@@ -255,7 +261,7 @@ fn roots(endpoint: &Endpoint) -> Result<RootCertStore, UpstreamError> {
     Ok(store)
 }
 
-/// A gRPC call with one message each way.
+/// A gRPC call with one message each way, over a connection of its own.
 ///
 /// # Errors
 /// [`UpstreamError::Status`] when the control plane refuses.
@@ -265,17 +271,29 @@ pub async fn unary(
     path: &str,
     message: &[u8],
 ) -> Result<Bytes, UpstreamError> {
-    let broken = |e: String| UpstreamError::Exchange(format!("{}{path}: {e}", endpoint.address));
     let mut sender = connect::<Full<Bytes>>(endpoint, credential).await?;
     let scheme = if endpoint.plaintext { "http" } else { "https" };
+    let target = format!("{scheme}://{}{path}", endpoint.address);
+    call(&mut sender, &target, credential.headers(endpoint)?, message).await
+}
+
+/// A gRPC call with one message each way. `target` is the method's URI.
+///
+/// # Errors
+/// [`UpstreamError::Status`] when the server refuses, another when it does not answer as gRPC says.
+pub async fn call(
+    sender: &mut SendRequest<Full<Bytes>>,
+    target: &str,
+    headers: HeaderMap,
+    message: &[u8],
+) -> Result<Bytes, UpstreamError> {
+    let broken = |e: String| UpstreamError::Exchange(format!("{target}: {e}"));
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).map_err(|e| broken(e.to_string()))?);
     frame.put_slice(message);
-    let mut request = Request::post(format!("{scheme}://{}{path}", endpoint.address))
-        .body(Full::new(frame.freeze()))
-        .map_err(|e| broken(e.to_string()))?;
-    *request.headers_mut() = credential.headers(endpoint)?;
+    let mut request = Request::post(target).body(Full::new(frame.freeze())).map_err(|e| broken(e.to_string()))?;
+    *request.headers_mut() = headers;
     let response = sender.send_request(request).await.map_err(|e| broken(e.to_string()))?;
     if response.status() != http::StatusCode::OK {
         return Err(broken(format!("HTTP status {}", response.status())));

@@ -399,3 +399,39 @@ async fn the_other_commands() {
     let (code, words) = run(&["proxy", "sidekick"]);
     assert!(code == Some(1) && words.contains("sidecar or router"), "{words}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_of_its_container_do_not_stay() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: a container's processes need root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut container = std::process::Command::new("unshare")
+        .args(["--fork", "--pid", "--kill-child", env!("CARGO_BIN_EXE_tiphys-agent"), "proxy"])
+        .current_dir(dir.path())
+        .envs([("DISABLE_ENVOY", "true"), ("INSTANCE_IP", &own(11)), ("TIPHYS_LISTEN_ADDRESS", &own(11))])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let children = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let until = async |what: &str, condition: &dyn Fn() -> bool| {
+        let end = std::time::Instant::now() + SOON;
+        while !condition() {
+            assert!(std::time::Instant::now() < end, "{what}: not within {SOON:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let outer = container.id().to_string();
+    until("started", &|| !children(&outer).is_empty()).await;
+    let agent = children(&outer).trim().to_string();
+    let status = SocketAddr::new(own(11).parse().unwrap(), 15020);
+    until("serving", &|| std::net::TcpStream::connect(status).is_ok()).await;
+    // The parent of these ends at once, so that they fall to the first process.
+    let orphans = ["--target", &agent, "--pid", "sh", "-c", "sleep 0.4 & sleep 0.5 & exit"];
+    assert!(std::process::Command::new("nsenter").args(orphans).status().unwrap().success());
+    until("adopted", &|| !children(&agent).is_empty()).await;
+    until("reaped", &|| children(&agent).is_empty()).await;
+    container.kill().unwrap();
+    container.wait().unwrap();
+}

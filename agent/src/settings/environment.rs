@@ -24,7 +24,7 @@ impl Environment {
         self.get(name).unwrap_or(default).to_string()
     }
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
         match self.get(name) {
             None => Ok(default),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),

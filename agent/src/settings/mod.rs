@@ -177,7 +177,6 @@ fn refused(args: &ProxyArgs, env: &Environment) -> Vec<String> {
         ("ENVOY_SECURE_METRICS_PORT", "no metrics over mTLS are offered"),
         ("ENVOY_SECURE_MERGED_METRICS_PORT", "no metrics over mTLS are offered"),
         ("ISTIO_META_ENABLE_SELF_DISCOVERY", "no local_cluster is written"),
-        ("ISTIO_KUBE_APP_PROBERS", "probes of the application are not rewritten"),
     ] {
         if on(name) {
             warnings.push(format!("{name}: {what}"));
@@ -223,6 +222,9 @@ fn read_proxy_config(
     let cpu_limit = if limit > 0 { format!("concurrency: {limit}") } else { String::new() };
     // Below all that is explicit.
     layers.insert(0, Layer { place: "ISTIO_CPU_LIMIT", text: &cpu_limit, mesh: false });
+    let drain: u32 = env.number("TERMINATION_DRAIN_DURATION_SECONDS", 0)?;
+    let drain = if drain > 0 { format!("terminationDrainDuration: {drain}s") } else { String::new() };
+    layers.insert(0, Layer { place: "TERMINATION_DRAIN_DURATION_SECONDS", text: &drain, mesh: false });
     let flags = serde_json::Value::Object(flags).to_string();
     layers.push(Layer { place: "flags and annotations", text: &flags, mesh: false });
     let cluster = args.service_cluster.as_ref().map(|c| serde_json::json!({ "serviceCluster": c }).to_string());

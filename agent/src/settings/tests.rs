@@ -97,6 +97,14 @@ fn cpu_limit_is_the_weakest_word_on_concurrency() {
 }
 
 #[test]
+fn drain_duration_of_the_environment_is_a_default() {
+    let drain = |pairs: &[(&str, &str)]| gather(pairs).unwrap().config().termination_drain_duration.clone();
+    let seconds = ("TERMINATION_DRAIN_DURATION_SECONDS", "7");
+    assert_eq!((drain(&[]).as_str(), drain(&[seconds]).as_str()), ("5s", "7s"));
+    assert_eq!(drain(&[seconds, ("PROXY_CONFIG", "terminationDrainDuration: 9s")]), "9s");
+}
+
+#[test]
 fn pod_information() {
     let parsed = parse_pod_info("app=\"a\"\nnote=\"two\\nlines \\\"x\\\"\"\n").unwrap();
     assert_eq!(parsed["note"], "two\nlines \"x\"");

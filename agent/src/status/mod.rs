@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the agent answers over HTTP on `statusPort` (15020): readiness, metrics, and the commands to drain and to quit.
+//! What the agent answers over HTTP on `statusPort` (15020): readiness, metrics, the application's probes, and the commands to
+//! drain and to quit.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `GET /healthz/ready` | 200 when Envoy is live and has configuration, else 503 with the reason |
-//! | `GET /stats/prometheus`, `/metrics` | the agent's metrics, then Envoy's |
+//! | `GET /stats/prometheus`, `/metrics` | the agent's metrics, then Envoy's and the application's |
+//! | `GET /app-health/...`, `/app-lifecycle/...` | the application's own probes and hooks |
 //! | `POST /quitquitquit` | ends agent and Envoy at once; from loopback only |
 //! | `POST /drain` | drains Envoy, which goes on until the agent is told to end; from loopback only |
 
+mod merge;
+mod page;
+mod probe_http;
+mod probes;
 mod ready;
 
+pub use merge::Scraping;
+pub use probes::Probes;
 pub use ready::Readiness;
 
 use crate::identity::SecretStore;
 use crate::metrics::Metrics;
-use crate::net;
 use crate::settings::Settings;
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use page::{Page, page};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a caller on loopback may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,23 +45,26 @@ pub enum Order {
 
 /// Answers requests.
 pub struct StatusServer {
-    settings: Arc<Settings>,
-    store: Arc<SecretStore>,
-    metrics: Arc<Metrics>,
+    scraping: Scraping,
+    probes: Probes,
     readiness: Arc<Readiness>,
     orders: mpsc::Sender<Order>,
 }
 
 impl StatusServer {
     /// A server that passes orders on to `orders`.
+    ///
+    /// # Errors
+    /// Names what of the application's probes and metrics is not understood.
     pub fn new(
-        settings: Arc<Settings>,
+        settings: &Arc<Settings>,
         store: Arc<SecretStore>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
         orders: mpsc::Sender<Order>,
-    ) -> Arc<Self> {
-        Arc::new(Self { settings, store, metrics, readiness, orders })
+    ) -> Result<Arc<Self>, String> {
+        let scraping = Scraping::new(settings.clone(), store, metrics)?;
+        Ok(Arc::new(Self { scraping, probes: Probes::new(settings)?, readiness, orders }))
     }
 
     /// Listens where the settings say.
@@ -99,18 +104,19 @@ impl StatusServer {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Page>, Infallible> {
-        let query = request.uri().query();
         Ok(match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz/ready") => match self.readiness.check().await {
                 Ok(()) => page(StatusCode::OK, String::new()),
                 Err(reason) => page(StatusCode::SERVICE_UNAVAILABLE, reason),
             },
-            (&Method::GET, "/stats/prometheus" | "/metrics") => self.metrics(query).await,
+            (&Method::GET, "/stats/prometheus" | "/metrics") => {
+                self.scraping.answer(request.uri(), request.headers(), peer).await
+            }
             (&Method::POST, "/quitquitquit") => self.order(Order::Quit, peer),
             (&Method::POST, "/drain") => self.order(Order::Drain, peer),
             (_, "/quitquitquit" | "/drain") => page(StatusCode::METHOD_NOT_ALLOWED, "use POST".into()),
             (_, path) if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") => {
-                page(StatusCode::NOT_FOUND, "probes of the application are not rewritten by this agent".into())
+                self.probes.answer(request.into_parts().0).await
             }
             _ => page(StatusCode::NOT_FOUND, "not found".into()),
         })
@@ -123,60 +129,5 @@ impl StatusServer {
         // A second order while the first is being taken changes nothing.
         let _ = self.orders.try_send(order);
         page(StatusCode::OK, "OK".into())
-    }
-
-    async fn metrics(&self, query: Option<&str>) -> Response<Page> {
-        let own = self.metrics.text(&self.store);
-        let path = format!("/stats/prometheus{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
-        let address = self.settings.admin_address();
-        let scrape = tokio::time::timeout(SCRAPE_TIMEOUT, net::send(Method::GET, &address, &path)).await;
-        let envoy = match scrape {
-            Ok(Ok(response)) if response.status() == StatusCode::OK => Some(response.into_body()),
-            Ok(Ok(response)) => {
-                tracing::warn!(status = %response.status(), "Envoy's metrics");
-                None
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(error, "Envoy's metrics");
-                None
-            }
-            Err(_) => None,
-        };
-        let mut response = Response::new(Page { first: Some(own.into()), rest: envoy });
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-        response
-    }
-}
-
-fn page(status: StatusCode, text: String) -> Response<Page> {
-    let mut response = Response::new(Page { first: Some(text.into()), rest: None });
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-/// Text of our own, and after it what Envoy answers, as it comes.
-pub struct Page {
-    first: Option<Bytes>,
-    rest: Option<Incoming>,
-}
-
-impl Body for Page {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(first) = self.first.take().filter(|f| !f.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        match &mut self.rest {
-            Some(rest) => Pin::new(rest).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.as_ref().is_none_or(Bytes::is_empty) && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 }
