@@ -271,10 +271,12 @@ impl<'a> Parser<'_, 'a> {
         loop {
             self.skip_space();
             let command = self.command(what)?;
-            // Only a function takes the value of the command before it.
-            if let (false, Some(first)) = (commands.is_empty(), command.operands.first())
+            // Only a function takes the value of the command before it. What a field is, is known once it runs.
+            let field =
+                |first: &Operand| matches!(first.term, Term::Dot | Term::Variable(_)) && !first.fields.is_empty();
+            if let Some(first) = command.operands.first().filter(|_| !commands.is_empty())
                 && !matches!(first.term, Term::Function(_))
-                && !(matches!(first.term, Term::Dot | Term::Variable(_)) && !first.fields.is_empty())
+                && !field(first)
             {
                 return Err(self.error(first.at, "only a function can take the value that is piped into it"));
             }

@@ -126,9 +126,9 @@ fn go_duration(duration: std::time::Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         0 => "0s".to_owned(),
-        ..1_000 => format!("{nanos}ns"),
-        ..1_000_000 => format!("{}\u{b5}s", decimal(nanos, 1_000)),
-        ..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}\u{b5}s", decimal(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
         _ => {
             let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
             let (hours, minutes) = (minutes / 60, minutes % 60);
@@ -153,7 +153,8 @@ fn without_unset(value: &Value) -> Value {
         Value::List(items) => Value::list(items.iter().map(without_unset).collect()),
         Value::Map(map) => {
             let kept = map.entries.iter().filter(|(key, value)| {
-                !matches!(value, Value::Unset) && !(matches!(map.kind, MapKind::Closed(..)) && &***key == MESSAGE)
+                let message = matches!(map.kind, MapKind::Closed(..)) && &***key == MESSAGE;
+                !message && !matches!(value, Value::Unset)
             });
             let entries = kept.map(|(key, value)| (key.clone(), without_unset(value))).collect();
             Value::Map(std::sync::Arc::new(Map { kind: map.kind, entries }))

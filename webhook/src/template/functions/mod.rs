@@ -9,6 +9,8 @@ mod logic;
 mod maths;
 mod texts;
 
+pub use injection::MESSAGE;
+
 use super::value::Value;
 
 /// What a function gives, or why it does not.
