@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The client of the API server: whose credentials it shows, how many requests it makes, how it notices a server that is gone.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,7 +23,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Time a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A client by `--kubeconfig`, else `$KUBECONFIG`, else the pod's own service account.
+/// A client by `--kubeconfig`, else by what is there of the files in `$KUBECONFIG`, else the pod's own service account.
 ///
 /// # Errors
 /// When none of them can be used.
@@ -39,7 +40,9 @@ async fn configuration(args: &KubernetesArgs) -> anyhow::Result<Config> {
         let file = Kubeconfig::read_from(path).with_context(wanted)?;
         return Config::from_custom_kubeconfig(file, &options).await.with_context(wanted);
     }
-    if std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) {
+    // The chart names a file that is there only when a Secret with it is mounted.
+    let has_text = |path: PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
+    if std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(has_text)) {
         return Config::from_kubeconfig(&options).await.context("environment variable KUBECONFIG");
     }
     Config::incluster().context(
