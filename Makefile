@@ -9,6 +9,10 @@ export TIPHYS_ENVOY ?= $(TIPHYS_CACHE)/envoy
 # `cargo deny` is found here.
 export PATH := $(TIPHYS_CACHE)/tools/bin:$(PATH)
 
+# The cluster that the targets cluster-... are about, and how many nodes it has.
+export CLUSTER ?= tiphys
+export NODES ?= 1
+
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 # Cargo unifies the features of what it builds together: everything is built as part of the workspace, so that nothing is built twice.
@@ -67,6 +71,23 @@ demo-check: build
 parity: build ## renders the reference inputs and scores them against what Istio's control plane makes of them
 	@scripts/parity $(PARITY)
 	TIPHYS_REFERENCE=$(wildcard $(abspath $(PARITY))) TIPHYS_INTEROP=$(wildcard $(abspath $(INTEROP))) cargo test --workspace --test reference -- --nocapture
+
+.PHONY: cluster-up
+cluster-up: cluster-setup build ## brings a Kubernetes up on this machine (as root); CLUSTER=name, NODES=2, PROFILE=release: see tests/cluster
+	@$(BIN)/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## ends it and removes all that it left
+	@[ -x $(BIN)/cluster ] || cargo build --workspace --bins
+	@$(BIN)/cluster down
+
+.PHONY: cluster-test
+cluster-test: build ## tests on a Kubernetes of their own, which is gone afterwards; KEEP=1 keeps it
+	@scripts/cluster-test $(BIN)/cluster
+
+.PHONY: cluster-setup
+cluster-setup:
+	@scripts/setup cluster
 
 .PHONY: bench
 bench: ## the load generator and the micro benchmarks, optimised

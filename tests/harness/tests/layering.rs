@@ -46,7 +46,8 @@ const EVERY_STAGE: &[&str] = &[
 ];
 
 /// Test crates may know everything, and nothing but test crates may know them.
-const TEST_CRATES: &[&str] = &["tiphys-bench", "tiphys-charts", "tiphys-e2e", "tiphys-golden", "tiphys-harness"];
+const TEST_CRATES: &[&str] =
+    &["tiphys-bench", "tiphys-charts", "tiphys-cluster-tests", "tiphys-e2e", "tiphys-golden", "tiphys-harness"];
 
 const KUBERNETES_USERS: &[&str] =
     &["tiphys-source", "tiphys-status", "tiphys-deploy", "tiphys-webhook", "tiphys-server"];

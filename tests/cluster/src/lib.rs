@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests on a real Kubernetes. The program `cluster` (src/bin/cluster) brings one up on this machine; [`Cluster`] is a test's hand on
+//! it: everything goes through kubectl and helm, as a user's hand would. README.md beside this crate says how to run both.
+
+pub mod cluster;
+pub mod command;
+pub mod folder;
+pub mod manifests;
+pub mod namespace;
+pub mod pod;
+
+pub use cluster::Cluster;
+pub use namespace::Namespace;
+pub use pod::Pod;
