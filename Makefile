@@ -32,7 +32,7 @@ demo: setup build ## starts the mesh of samples/bookinfo on loopback and says wh
 
 .PHONY: test
 test: ## all tests; installs what they need and prints how long each step took
-	@scripts/steps setup format lint build unit e2e demo-check parity generated deny
+	@scripts/steps setup format lint build unit e2e demo-check cluster-test parity generated deny
 
 .PHONY: check
 check: format lint unit ## formatting, clippy without a warning, unit and golden tests

@@ -16,7 +16,7 @@ const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// When one cannot be written.
 pub fn write(plan: &Plan, node: &Node) -> Result<()> {
     write_private(&node.etc().join("kubelet.yaml"), &kubelet(plan, node).to_string())?;
-    write_private(&node.etc().join("containerd.toml"), &containerd())?;
+    write_private(&node.etc().join("containerd.toml"), &containerd(images::snapshotter(node)?))?;
     write_private(&node.folder.join("lib/cni/net.d/10-pods.conflist"), &cni(node).to_string())
 }
 
@@ -57,7 +57,7 @@ fn kubelet(plan: &Plan, node: &Node) -> Value {
 }
 
 /// <https://github.com/containerd/containerd/blob/release/1.6/docs/cri/config.md>
-fn containerd() -> String {
+fn containerd(snapshotter: &str) -> String {
     format!(
         r#"version = 2
 disabled_plugins = [
@@ -75,6 +75,9 @@ disable_apparmor = true
 # What newer versions of containerd do on their own: programs that are not root may listen on port 80.
 enable_unprivileged_ports = true
 enable_unprivileged_icmp = true
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{snapshotter}"
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{CNI_PLUGINS}"

@@ -37,6 +37,9 @@ const DEBIAN_VERSION: &str = "1";
 /// So many archives of each image are kept: checkouts beside each other have different ones.
 const KEPT_ARCHIVES: usize = 4;
 
+/// How `statfs` names the overlay file system.
+const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
+
 /// An image that is there.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -75,7 +78,7 @@ pub fn build(programs: &Programs) -> Result<Vec<Image>> {
 /// # Errors
 /// When containerd does not take one.
 pub fn import(node: &Node, first: Pid, images: &[Image]) -> Result<()> {
-    let target = first.as_raw_nonzero().to_string();
+    let (target, snapshotter) = (first.as_raw_nonzero().to_string(), snapshotter(node)?);
     let ctr = |arguments: &[&str]| {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--target", &target, "ctr", "--namespace", "k8s.io"]);
@@ -92,10 +95,20 @@ pub fn import(node: &Node, first: Pid, images: &[Image]) -> Result<()> {
         if fs::read_to_string(&record).is_ok_and(|archive| archive == wanted) {
             continue;
         }
-        ctr(&["images", "import", &wanted])?;
+        ctr(&["images", "import", "--snapshotter", snapshotter, &wanted])?;
         crate::state::write_private(&record, &wanted)?;
     }
     Ok(())
+}
+
+/// How containerd keeps the layers of images: overlays share them, but one cannot be put on another, as where this machine is itself a
+/// container; there they are copied.
+///
+/// # Errors
+/// When the file system of the node's images cannot be asked.
+pub fn snapshotter(node: &Node) -> Result<&'static str> {
+    let filesystem = rustix::fs::statfs(node.containerd()?)?.f_type;
+    Ok(if filesystem == OVERLAY { "native" } else { "overlayfs" })
 }
 
 fn recipes(programs: &Programs) -> Result<Vec<Recipe>> {
