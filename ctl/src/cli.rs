@@ -35,6 +35,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Writes what each proxy would be given, without a control plane.
     Render(RenderArgs),
+    /// Puts the sidecar into the pods of workloads, as the webhook would.
+    Inject(InjectArgs),
     /// Prints the version.
     Version {
         /// Only the number.
@@ -72,6 +74,48 @@ pub struct ValidateArgs {
     /// How to print.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     pub output: Format,
+}
+
+/// Arguments of `inject`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Deployments, Jobs, CronJobs, Pods and all else that holds a pod are written with the sidecar in it; other objects stay as they are. What is
+not injected (host network, sidecar.istio.io/inject=false) is named on stderr. A file for --injectConfigFile or --valuesFile is what the
+ConfigMap istio-sidecar-injector has under `config` or `values`, or that ConfigMap as a whole; the mesh's likewise, with the key `mesh`.
+What no file is given for is read from the cluster of the current kubeconfig.
+
+Exit codes: 0 written, 1 a pod cannot be injected or something cannot be read; nothing is written then.
+
+Examples:
+  tiphysctl inject -f deployment.yaml | kubectl apply -f -
+  helm template istiod charts/istiod -s templates/configmap-injector.yaml > injector.yaml
+  tiphysctl inject -f deployment.yaml --injectConfigFile injector.yaml --valuesFile injector.yaml --meshConfigFile mesh.yaml"
+)]
+pub struct InjectArgs {
+    /// File of workloads; '-' is the standard input.
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub file: PathBuf,
+    /// File to write to; without it the standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// MeshConfig.
+    #[arg(long = "meshConfigFile", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// The injection's configuration: policy and templates.
+    #[arg(long = "injectConfigFile", value_name = "FILE")]
+    pub inject_config: Option<PathBuf>,
+    /// What templates read as .Values.
+    #[arg(long = "valuesFile", value_name = "FILE")]
+    pub values: Option<PathBuf>,
+    /// Namespace of the control plane.
+    #[arg(long = "istioNamespace", short = 'i', value_name = "NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Revision of the control plane.
+    #[arg(long, short, default_value = "")]
+    pub revision: String,
+    /// Sidecars are init containers that go on running; the nodes need Kubernetes 1.33.
+    #[arg(long = "native-sidecars", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub native_sidecars: bool,
 }
 
 /// Arguments of `render`.

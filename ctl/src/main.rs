@@ -4,6 +4,7 @@
 //! Each command is a module that returns an exit code: 0 all is well, 1 something is wrong with what it was given, 2 it was called wrongly.
 
 mod cli;
+mod inject;
 mod output;
 mod render;
 mod validate;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Inject(args) => inject::run(&args),
         Command::Version { short } => Ok(version(short)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tiphysctl", &mut std::io::stdout());

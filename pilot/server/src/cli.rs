@@ -64,7 +64,7 @@ pub struct ServeArgs {
     /// Health, readiness and debug; '' = off.
     #[arg(long = "httpAddr", value_name = "ADDRESS", default_value = ":8080")]
     pub http_addr: Address,
-    /// Webhooks: not there yet, nothing listens.
+    /// Webhooks over TLS: injection and validation; '' = off.
     #[arg(long = "httpsAddr", value_name = "ADDRESS", default_value = ":15017")]
     pub https_addr: Address,
     /// Metrics, version and debug; '' = off.
@@ -79,6 +79,9 @@ pub struct ServeArgs {
     /// Namespace that this server runs in.
     #[arg(long, short, env = "POD_NAMESPACE", default_value = "istio-system")]
     pub namespace: String,
+    /// Folder with the injection's files `config` and `values`, watched; without it the ConfigMap istio-sidecar-injector of the cluster counts.
+    #[arg(long = "injection-dir", value_name = "DIR", default_value = "./var/lib/istio/inject")]
+    pub injection_dir: PathBuf,
     /// Folder that keeps the self-signed root, or that has the operator's cacerts (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem).
     #[arg(long = "ca-dir", value_name = "DIR", env = "ROOT_CA_DIR", default_value = "./etc/cacerts")]
     pub ca_dir: PathBuf,

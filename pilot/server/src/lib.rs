@@ -18,4 +18,5 @@ pub mod tasks;
 pub mod tls;
 pub mod trust;
 pub mod version;
+pub mod webhooks;
 pub mod writer;

@@ -187,6 +187,14 @@ impl Metrics {
         self.collected.lock().unwrap_or_else(PoisonError::into_inner).push(set);
     }
 
+    /// Enters the metrics of another part.
+    ///
+    /// # Errors
+    /// When there is one of the same name.
+    pub fn register<T>(&self, enter: impl FnOnce(&Registry) -> prometheus::Result<T>) -> prometheus::Result<T> {
+        enter(&self.registry)
+    }
+
     /// Has the counts of another part written beside these.
     pub fn sample(&self, samples: Sampled) {
         self.sampled.lock().unwrap_or_else(PoisonError::into_inner).push(samples);

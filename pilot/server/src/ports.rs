@@ -29,6 +29,8 @@ pub struct Bound {
     pub grpc: Option<SocketAddr>,
     /// Discovery and certificates over TLS.
     pub secure_grpc: Option<SocketAddr>,
+    /// Webhooks.
+    pub https: Option<SocketAddr>,
     /// Health and debug.
     pub http: Option<SocketAddr>,
     /// Metrics and debug.

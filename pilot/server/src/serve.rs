@@ -2,7 +2,7 @@
 //! The wiring: source -> writer -> views -> discovery service, the authority beside them, the ports, and in Kubernetes mode what only a cluster
 //! needs. The one place that starts tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use crate::settings::{self, Settings};
 use crate::tasks::Tasks;
 use crate::trust::{Trust, TrustInputs};
 use crate::version;
+use crate::webhooks::{self, WebhookInputs};
 use crate::writer::{Published, Writer, WriterParts, log_report, write_tokens};
 
 /// Batches that may wait for the writer.
@@ -97,6 +98,11 @@ fn compile_settings(args: &ServeArgs) -> tiphys_compile::Settings {
     tiphys_compile::Settings::from_pairs(std::env::vars().chain(flags))
 }
 
+/// How long changes gather.
+fn debounce(settings: &Settings) -> Debounce {
+    Debounce { after: settings.debounce_after, max: settings.debounce_max, endpoints: settings.debounce_endpoints }
+}
+
 /// Says what was asked for and does nothing.
 fn name_without_effect(args: &ServeArgs) {
     for (flag, why) in args.without_effect() {
@@ -104,12 +110,6 @@ fn name_without_effect(args: &ServeArgs) {
     }
     for name in settings::without_effect(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         tracing::warn!("environment variable {name} has no effect");
-    }
-    if !args.https_addr.is_off() {
-        tracing::warn!(
-            "nothing listens on --httpsAddr {}: there are no webhooks yet; --httpsAddr '' says so",
-            args.https_addr
-        );
     }
     if args.networks_config.exists() {
         tracing::warn!("--networksConfig {} has no effect: there is one network", args.networks_config.display());
@@ -138,28 +138,21 @@ impl Server {
         let inputs = TrustInputs { args: &args, settings: &settings, mesh: &mesh, cluster: cluster.as_ref() };
         let trust = Trust::open(inputs).await?;
         let metrics = Metrics::new()?;
-        let (counters, authority) = (trust.counters.clone(), trust.authority.clone());
-        metrics.sample(Box::new(move || counters.samples(&authority)));
+        trust.count(&metrics);
         let pushes = Pushes::new(metrics.clone());
         let views = Arc::new(Views::new(generators(), Told(pushes.clone())));
         let compiler = Compiler::new(&mesh, compile_settings(&args));
 
         let (sink, batches) = mpsc::channel(BATCHES);
         let (ask, queries) = mpsc::channel(BATCHES);
-        let (publish, published) =
-            watch::channel(Published { mesh: Arc::new(mesh), reports: Arc::new(BTreeMap::new()), ready: false });
+        let (publish, published) = watch::channel(Published::first(mesh));
         let (accounts, known_accounts) = watch::channel(BTreeSet::new());
-        let debounce = Debounce {
-            after: settings.debounce_after,
-            max: settings.debounce_max,
-            endpoints: settings.debounce_endpoints,
-        };
         let parts = WriterParts {
             batches,
             queries,
             mesh_texts,
             views: views.clone(),
-            debounce,
+            debounce: debounce(&settings),
             pushes,
             metrics: metrics.clone(),
             published: publish,
@@ -184,6 +177,8 @@ impl Server {
         let http = pages(args.http_addr.listen().await?, shown.clone(), "http", &mut tasks)?;
         let monitoring = pages(args.monitoring_addr.listen().await?, shown, "monitoring", &mut tasks)?;
 
+        let inputs = WebhookInputs::new(&args, &settings, &trust, &metrics, &published, cluster.as_ref());
+        let webhooks = webhooks::start(inputs, &mut tasks).await?;
         let source = source(&args, cluster.as_ref())?;
         tracing::info!("objects come from {}", source.name());
         tasks.spawn("source", async move { source.run(sink).await.map_err(Into::into) });
@@ -201,12 +196,18 @@ impl Server {
                 views: &views,
                 published: &published,
                 queries: &ask,
+                webhooks: webhooks.as_ref(),
                 tasks: &mut tasks,
             };
             kubernetes::start(parts).await?;
         }
         let drain = args.transport.shutdown_duration.min(DRAIN);
-        Ok(Self { bound: Bound { grpc, secure_grpc, http, monitoring }, tasks, ads, drain })
+        Ok(Self {
+            bound: Bound { grpc, secure_grpc, https: webhooks.map(|w| w.address), http, monitoring },
+            tasks,
+            ads,
+            drain,
+        })
     }
 
     /// Runs until `stop` comes, then lets streams go and ends.

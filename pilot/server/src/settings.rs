@@ -7,6 +7,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tiphys_webhook::admission::NativeSidecars;
+
+use crate::webhooks;
+
 /// A setting that is obeyed: a row of docs/settings.md.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -67,6 +71,21 @@ pub const TABLE: &[Setting] = &[
     Setting { name: "MAX_WORKLOAD_CERT_TTL", default: "2160h", meaning: "Longest life of a certificate" },
     Setting { name: "POD_NAME", default: "tiphys", meaning: "Name of this instance, in what it tells proxies" },
     Setting { name: "REVISION", default: "default", meaning: "Revision of this control plane" },
+    Setting {
+        name: "ENABLE_NATIVE_SIDECARS",
+        default: "auto",
+        meaning: "Whether sidecars are init containers that go on running: true, false, or auto, where the nodes have them",
+    },
+    Setting {
+        name: "COMPLIANCE_POLICY",
+        default: "",
+        meaning: "What injected proxies are told to comply with, such as fips-140-3",
+    },
+    Setting {
+        name: "PLATFORM",
+        default: "",
+        meaning: "With openshift, proxies get users from the ranges of their namespace",
+    },
     Setting {
         name: "SHARED_MESH_CONFIG",
         default: "",
@@ -153,7 +172,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "ENABLE_ENHANCED_DESTINATIONRULE_MERGE", "ENABLE_GATEWAY_API_INFERENCE_EXTENSION", "ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT",
     "ENABLE_HCM_INTERNAL_NETWORKS", "ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES", "ENABLE_LAZY_SIDECAR_EVALUATION", "ENABLE_LEADER_ELECTION",
     "ENABLE_MCS_AUTO_EXPORT", "ENABLE_MCS_CLUSTER_LOCAL", "ENABLE_MCS_HOST", "ENABLE_MCS_SERVICE_DISCOVERY",
-    "ENABLE_MULTICLUSTER_HEADLESS", "ENABLE_NATIVE_SIDECARS", "ENABLE_PROXY_FIND_POD_BY_IP", "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY",
+    "ENABLE_MULTICLUSTER_HEADLESS", "ENABLE_PROXY_FIND_POD_BY_IP", "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY",
     "ENABLE_VTPROTOBUF", "ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS", "ENABLE_XDS_API_GENERATOR_AUTH",
     "ENVOY_STATUS_PORT_ENABLE_PROXY_PROTOCOL", "EXTERNAL_CA", "EXTERNAL_ISTIOD", "INJECTION_WEBHOOK_CONFIG_NAME", "INJECT_ENABLED",
     "ISTIOD_CUSTOM_HOST", "ISTIO_AGENT_ENABLE_WASM_REMOTE_LOAD_CONVERSION", "ISTIO_DELTA_XDS",     "ISTIO_ENABLE_CONTROLLER_QUEUE_METRICS", "ISTIO_ENABLE_IPV4_OUTBOUND_LISTENER_FOR_IPV6_CLUSTERS", "ISTIO_GPRC_MAXRECVMSGSIZE",
@@ -216,6 +235,12 @@ pub struct Settings {
     pub instance: String,
     /// Revision of this control plane.
     pub revision: String,
+    /// Whether sidecars are native.
+    pub native_sidecars: NativeSidecars,
+    /// What injected proxies are told to comply with.
+    pub compliance_policy: String,
+    /// Whether proxies get users from the ranges of their namespace.
+    pub openshift: bool,
     /// ConfigMap whose MeshConfig lies beneath that of the mounted file; empty for none.
     pub shared_mesh_config: String,
 }
@@ -252,6 +277,9 @@ impl Settings {
             max_certificate_ttl: read.duration("MAX_WORKLOAD_CERT_TTL")?,
             instance: read.text("POD_NAME"),
             revision: read.text("REVISION"),
+            native_sidecars: read.parse("ENABLE_NATIVE_SIDECARS", "true, false or auto", webhooks::parse_native)?,
+            compliance_policy: read.text("COMPLIANCE_POLICY"),
+            openshift: read.text("PLATFORM") == "openshift",
             shared_mesh_config: read.text("SHARED_MESH_CONFIG"),
         })
     }
@@ -283,6 +311,9 @@ impl Default for Settings {
             max_certificate_ttl: Duration::from_secs(90 * 24 * 3_600),
             instance: "tiphys".to_owned(),
             revision: "default".to_owned(),
+            native_sidecars: NativeSidecars::Auto,
+            compliance_policy: String::new(),
+            openshift: false,
             shared_mesh_config: String::new(),
         }
     }

@@ -39,10 +39,7 @@ pub fn configure(
     authority: &Authority,
     identity: &Arc<ServerIdentity>,
 ) -> anyhow::Result<Arc<ServerConfig>> {
-    let own = match (&args.tls_cert_file, &args.tls_key_file) {
-        (Some(cert), Some(key)) => Some((certificates(cert)?, private_key(key)?)),
-        _ => None,
-    };
+    let own = own(args)?;
     if own.is_none() && args.tls_min_version == "1.2" {
         return Ok(server_config(identity.clone())?);
     }
@@ -63,6 +60,20 @@ pub fn configure(
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Certificate chain and private key of the flags' files.
+pub type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// The files of the flags, where they are given.
+///
+/// # Errors
+/// When a file cannot be used.
+pub fn own(args: &TransportArgs) -> anyhow::Result<Option<Own>> {
+    Ok(match (&args.tls_cert_file, &args.tls_key_file) {
+        (Some(cert), Some(key)) => Some((certificates(cert)?, private_key(key)?)),
+        _ => None,
+    })
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

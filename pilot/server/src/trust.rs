@@ -14,6 +14,7 @@ use tiphys_ca::{
 
 use crate::cli::ServeArgs;
 use crate::kubernetes::Cluster;
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 /// The authority and who accepts credentials.
@@ -81,5 +82,11 @@ impl Trust {
         let names = ServerNames::istiod(&args.namespace, &settings.revision).with_loopback();
         let identity = ServerIdentity::new(authority.clone(), names)?;
         Ok(Self { authority, identity, authenticators: Authenticators::new(all), counters: Arc::default(), tokens })
+    }
+
+    /// Enters the authority's counts into the metrics.
+    pub fn count(&self, metrics: &Metrics) {
+        let (counters, authority) = (self.counters.clone(), self.authority.clone());
+        metrics.sample(Box::new(move || counters.samples(&authority)));
     }
 }

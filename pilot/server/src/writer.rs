@@ -33,6 +33,15 @@ pub struct Published {
     pub reports: Arc<BTreeMap<ReportId, Report>>,
     /// Whether the first full picture is served.
     pub ready: bool,
+    /// The objects ProxyConfig.
+    pub proxy_configs: Arc<Vec<Arc<Object>>>,
+}
+
+impl Published {
+    /// What there is before anything was read.
+    pub fn first(mesh: MeshConfig) -> Self {
+        Self { mesh: Arc::new(mesh), reports: Arc::default(), ready: false, proxy_configs: Arc::default() }
+    }
 }
 
 /// What the writer works with.
@@ -227,6 +236,7 @@ impl Writer {
         let metrics = self.parts.metrics.clone();
         metrics.debounce.observe(since.elapsed().as_secs_f64());
         let accounts = changes.iter().any(|change| change.key.kind == Kind::ServiceAccount);
+        let proxy_configs = changes.iter().any(|change| change.key.kind == Kind::ProxyConfig);
         let what = name_changes(changes.iter().map(|change| &change.key), mesh);
         metrics.push_triggers.with_label_values(&[if mesh { "global" } else { trigger(&changes) }]).inc();
         let mut compiler = self.compiler.take().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))?;
@@ -255,6 +265,10 @@ impl Writer {
         metrics.count_objects(compiler.store().counts());
         if accounts {
             self.tell_accounts(service_accounts(&compiler)).await?;
+        }
+        if proxy_configs {
+            let objects = Arc::new(compiler.store().of_kind(Kind::ProxyConfig).cloned().collect());
+            self.parts.published.send_modify(|published| published.proxy_configs = objects);
         }
         self.compiler = Some(compiler);
         if generation.is_none() {

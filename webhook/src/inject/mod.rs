@@ -35,6 +35,7 @@ use crate::template::{MapKind, Template, TemplateError, Value};
 use config::{InjectionConfig, Values};
 pub use overrides::forget_openshift_user;
 pub use owner::Workload;
+pub use pod::shown;
 pub use policy::Skipped;
 
 /// Why a pod that is to be injected is refused.

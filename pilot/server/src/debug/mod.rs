@@ -170,7 +170,6 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::settings::Settings;
     use crate::writer::Published;
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use tiphys_api::mesh::MeshConfig;
     use tiphys_ca::{AuthenticationError, Authenticator, Authenticators, Caller, Credentials, SpiffeId};
@@ -194,8 +193,7 @@ mod tests {
     }
 
     fn shown() -> Shown {
-        let published =
-            Published { mesh: Arc::new(MeshConfig::default()), reports: Arc::new(BTreeMap::new()), ready: true };
+        let published = Published { ready: true, ..Published::first(MeshConfig::default()) };
         Shown {
             views: Arc::new(Views::new(Vec::new(), ())),
             published: watch::channel(published).1,

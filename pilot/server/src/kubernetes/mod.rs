@@ -2,6 +2,7 @@
 //! What there is only with a Kubernetes API server: the client, and the parts that need it. [`start`] is the one place that starts them.
 
 mod client;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::trust::Trust;
+use crate::webhooks::Webhooks;
 use crate::writer::{ObjectsQuery, Published};
 
 /// The cluster that this control plane serves.
@@ -61,6 +63,8 @@ pub struct Parts<'a> {
     pub published: &'a watch::Receiver<Published>,
     /// Asks for all objects.
     pub queries: &'a mpsc::Sender<ObjectsQuery>,
+    /// The webhooks, where they run.
+    pub webhooks: Option<&'a Webhooks>,
     /// Where parts are started; [`Tasks::stop`] tells them to end.
     pub tasks: &'a mut Tasks,
 }
@@ -69,8 +73,12 @@ pub struct Parts<'a> {
 ///
 /// # Errors
 /// When a part cannot start.
-pub async fn start(parts: Parts<'_>) -> anyhow::Result<()> {
-    let Parts { cluster, .. } = parts;
-    tracing::info!("Kubernetes mode: cluster {}", cluster.name);
+pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
+    tracing::info!("Kubernetes mode: cluster {}", parts.cluster.name);
+    if let Some(running) = parts.webhooks {
+        // All replicas write the same, and a write that changes nothing is not made.
+        let (_, leads) = watch::channel(true);
+        webhooks::start(&mut parts, running, leads);
+    }
     Ok(())
 }

@@ -62,7 +62,10 @@ impl Plane {
         for (name, text) in files {
             std::fs::write(dir.path().join("config").join(name), text).unwrap();
         }
-        let mut args: Vec<String> = ["tiphys", "serve", "--httpsAddr", ""].map(str::to_owned).into();
+        let mut args: Vec<String> = ["tiphys", "serve"].map(str::to_owned).into();
+        if !more.contains(&"--httpsAddr") {
+            args.extend(["--httpsAddr", ""].map(str::to_owned));
+        }
         for flag in ["--grpcAddr", "--secureGRPCAddr", "--httpAddr", "--monitoringAddr"] {
             args.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
         }
@@ -145,22 +148,26 @@ impl Plane {
         Endpoint::from_shared(format!("http://{}", self.bound.grpc.unwrap())).unwrap().connect().await.unwrap()
     }
 
+    /// Asks the webhooks, and gives status and answer.
+    pub async fn review(&self, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let mut config = self.client(None);
+        config.alpn_protocols.clear();
+        let tcp = TcpStream::connect(self.bound.https.unwrap()).await.unwrap();
+        let name = ServerName::try_from("istiod.istio-system.svc").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post(path).header("host", "istiod").header("content-type", "application/json");
+        let response =
+            sender.send_request(request.body(Full::<bytes::Bytes>::from(body.to_string())).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
     /// A TLS connection, with a client certificate if one is given in PEM.
     pub async fn tls(&self, own: Option<(&str, &str)>) -> Channel {
-        let root = CertificateDer::from_pem_file(self.dir.path().join("ca/root-cert.pem")).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(root).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder =
-            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let mut config = match own {
-            Some((chain, key)) => {
-                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let mut config = self.client(own);
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let address = self.bound.secure_grpc.unwrap();
@@ -172,6 +179,24 @@ impl Plane {
             }
         });
         Endpoint::from_static("http://istiod").connect_with_connector(connect).await.unwrap()
+    }
+
+    /// TLS that trusts the authority.
+    fn client(&self, own: Option<(&str, &str)>) -> rustls::ClientConfig {
+        let root = CertificateDer::from_pem_file(self.dir.path().join("ca/root-cert.pem")).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        match own {
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        }
     }
 }
 
