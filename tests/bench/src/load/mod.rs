@@ -2,7 +2,7 @@
 //! Many sidecars at once, as cheap as can be: of each response only the names are read.
 
 mod proxy;
-mod rope;
+mod scan;
 mod transport;
 
 use anyhow::{Result, bail};
@@ -107,12 +107,12 @@ pub struct Reference {
 }
 
 impl References {
-    fn of(&self, type_url: &str, resource: rope::Resource) -> Result<Arc<Reference>> {
+    fn of(&self, type_url: &str, resource: scan::Resource) -> Result<Arc<Reference>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reference) = known.get(&resource.key) {
             return Ok(Arc::clone(reference));
         }
-        let (name, wanted) = rope::references(type_url, resource.value)?;
+        let (name, wanted) = scan::references(type_url, &resource.value)?;
         let wanted = wanted.into_iter().map(Arc::from).collect();
         let reference = Arc::new(Reference { name: name.into(), wanted });
         known.insert(resource.key, Arc::clone(&reference));

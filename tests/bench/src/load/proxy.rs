@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One sidecar: clusters, then the endpoints that they name; listeners, then the routes that they name; every response acknowledged.
 
-use super::rope::{Message, Rope};
-use super::{Mode, Reference, Shared, transport};
-use anyhow::{Context, Result, bail};
-use bytes::{BufMut, Bytes, BytesMut};
+use super::scan::Message;
+use super::{Mode, Progress, Reference, Shared, transport};
+use anyhow::{Result, bail};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,7 +30,7 @@ struct Family {
 /// One sidecar.
 pub struct Proxy<'a> {
     shared: &'a Shared,
-    stream: transport::Stream,
+    progress: &'a Progress,
     clusters: Family,
     listeners: Family,
     asked_listeners: bool,
@@ -41,71 +40,64 @@ impl<'a> Proxy<'a> {
     /// Runs until the stream ends, which is an error.
     pub async fn run(shared: &'a Shared, number: usize) -> Result<()> {
         let node = node(shared, number);
-        let first = match shared.settings.mode {
+        let mut first = Vec::new();
+        match shared.settings.mode {
             Mode::Delta => {
-                frame(&DeltaDiscoveryRequest { node: Some(node), type_url: CLUSTER.into(), ..Default::default() })
+                let request =
+                    DeltaDiscoveryRequest { node: Some(node), type_url: CLUSTER.into(), ..Default::default() };
+                frame(&mut first, &request);
             }
-            Mode::Sotw => frame(&DiscoveryRequest { node: Some(node), type_url: CLUSTER.into(), ..Default::default() }),
-        };
-        let stream = transport::open(shared, first).await?;
-        let (clusters, listeners) = (Family::default(), Family::default());
-        let mut proxy = Self { shared, stream, clusters, listeners, asked_listeners: false };
-        let progress = &shared.progress[number];
-        let delta = shared.settings.mode == Mode::Delta;
-        let mut rope = Rope::default();
-        while let Some(piece) = proxy.stream.receive.data().await {
-            let piece = piece.context("stream failed")?;
-            proxy.stream.receive.flow_control().release_capacity(piece.len())?;
-            progress.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            rope.push(piece);
-            while let Some(message) = rope.message(delta)? {
-                proxy.take(message)?;
-                let complete = proxy.asked_listeners
-                    && !proxy.listeners.parents.is_empty()
-                    && proxy.listeners.pending.is_empty()
-                    && proxy.clusters.pending.is_empty();
-                progress.complete.store(complete, Ordering::Relaxed);
-                progress.last.store(shared.now(), Ordering::Relaxed);
+            Mode::Sotw => {
+                let request = DiscoveryRequest { node: Some(node), type_url: CLUSTER.into(), ..Default::default() };
+                frame(&mut first, &request);
             }
         }
-        let trailers = proxy.stream.receive.trailers().await?;
-        bail!("the stream ended: {trailers:?}")
+        let (clusters, listeners) = (Family::default(), Family::default());
+        let progress = &shared.progress[number];
+        let mut proxy = Self { shared, progress, clusters, listeners, asked_listeners: false };
+        transport::run(shared, &first, &mut proxy).await
+    }
+}
+
+impl transport::Handler for Proxy<'_> {
+    fn received(&mut self, bytes: usize) {
+        self.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn take(&mut self, message: Message) -> Result<()> {
+    fn take(&mut self, message: Message, requests: &mut Vec<u8>) -> Result<()> {
         let family =
             if matches!(&*message.type_url, CLUSTER | ENDPOINT) { &mut self.clusters } else { &mut self.listeners };
         match &*message.type_url {
             CLUSTER | LISTENER => {
                 let child = if message.type_url == CLUSTER { ENDPOINT } else { ROUTE };
-                let ack = family.parents(self.shared, message)?;
-                self.stream.send.send_data(ack, false)?;
-                if let Some(request) = family.ask(self.shared.settings.mode, child) {
-                    self.stream.send.send_data(request, false)?;
-                }
+                family.parents(self.shared, message, requests)?;
+                family.ask(self.shared.settings.mode, child, requests);
             }
-            ENDPOINT | ROUTE => {
-                let ack = family.children(self.shared.settings.mode, message);
-                self.stream.send.send_data(ack, false)?;
-            }
+            ENDPOINT | ROUTE => family.children(self.shared.settings.mode, message, requests),
             other => bail!("a response of a type that nobody asked for: {other}"),
         }
         // As Envoy does, ask for listeners when the first clusters are ready.
         if !self.asked_listeners && !self.clusters.parents.is_empty() && self.clusters.pending.is_empty() {
             self.asked_listeners = true;
-            let request = match self.shared.settings.mode {
-                Mode::Delta => frame(&DeltaDiscoveryRequest { type_url: LISTENER.into(), ..Default::default() }),
-                Mode::Sotw => frame(&DiscoveryRequest { type_url: LISTENER.into(), ..Default::default() }),
-            };
-            self.stream.send.send_data(request, false)?;
+            let type_url = LISTENER.to_owned();
+            match self.shared.settings.mode {
+                Mode::Delta => frame(requests, &DeltaDiscoveryRequest { type_url, ..Default::default() }),
+                Mode::Sotw => frame(requests, &DiscoveryRequest { type_url, ..Default::default() }),
+            }
         }
+        let complete = self.asked_listeners
+            && !self.listeners.parents.is_empty()
+            && self.listeners.pending.is_empty()
+            && self.clusters.pending.is_empty();
+        self.progress.complete.store(complete, Ordering::Relaxed);
+        self.progress.last.store(self.shared.now(), Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Family {
-    /// Takes clusters or listeners. Gives the acknowledgement.
-    fn parents(&mut self, shared: &Shared, message: Message) -> Result<Bytes> {
+    /// Takes clusters or listeners, and acknowledges them.
+    fn parents(&mut self, shared: &Shared, message: Message, requests: &mut Vec<u8>) -> Result<()> {
         let delta = shared.settings.mode == Mode::Delta;
         if !delta {
             self.parents.clear();
@@ -117,75 +109,75 @@ impl Family {
         for name in &message.removed {
             self.parents.remove(&**name);
         }
-        Ok(if delta {
-            acknowledge_delta(message.type_url, message.nonce)
+        let Message { type_url, nonce: response_nonce, version: version_info, .. } = message;
+        if delta {
+            frame(requests, &DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() });
         } else {
-            let (version_info, response_nonce) = (message.version, message.nonce);
-            frame(&DiscoveryRequest { version_info, response_nonce, type_url: message.type_url, ..Default::default() })
-        })
+            frame(requests, &DiscoveryRequest { version_info, response_nonce, type_url, ..Default::default() });
+        }
+        Ok(())
     }
 
-    /// The request for what the parents name, if that is not what was asked for already.
-    fn ask(&mut self, mode: Mode, type_url: &str) -> Option<Bytes> {
+    /// Asks for what the parents name, if that is not what was asked for already.
+    fn ask(&mut self, mode: Mode, type_url: &str, requests: &mut Vec<u8>) {
         let wanted: BTreeSet<Arc<str>> = self.parents.values().flat_map(|r| r.wanted.iter().cloned()).collect();
         let added: Vec<Arc<str>> = wanted.difference(&self.wanted).cloned().collect();
         let gone: Vec<Arc<str>> = self.wanted.difference(&wanted).cloned().collect();
         if (added.is_empty() && gone.is_empty()) || (!self.asked && wanted.is_empty()) {
-            return None;
+            return;
         }
         self.asked = true;
         self.wanted = wanted;
         self.pending.retain(|name| gone.binary_search(name).is_err());
         self.pending.extend(added.iter().cloned());
         let strings = |names: Vec<Arc<str>>| names.iter().map(|n| n.to_string()).collect();
-        Some(match mode {
-            Mode::Delta => frame(&DeltaDiscoveryRequest {
-                type_url: type_url.into(),
-                resource_names_subscribe: strings(added),
-                resource_names_unsubscribe: strings(gone),
-                ..Default::default()
-            }),
-            Mode::Sotw => self.request(type_url),
-        })
+        match mode {
+            Mode::Delta => {
+                let request = DeltaDiscoveryRequest {
+                    type_url: type_url.into(),
+                    resource_names_subscribe: strings(added),
+                    resource_names_unsubscribe: strings(gone),
+                    ..Default::default()
+                };
+                frame(requests, &request);
+            }
+            Mode::Sotw => self.request(type_url, requests),
+        }
     }
 
-    /// Takes endpoints or routes. Gives the acknowledgement.
-    fn children(&mut self, mode: Mode, message: Message) -> Bytes {
+    /// Takes endpoints or routes, and acknowledges them.
+    fn children(&mut self, mode: Mode, message: Message, requests: &mut Vec<u8>) {
         for name in message.resources.iter().map(|r| &r.name).chain(&message.removed) {
             self.pending.remove(&**name);
         }
+        let Message { type_url, nonce: response_nonce, version, .. } = message;
         match mode {
-            Mode::Delta => acknowledge_delta(message.type_url, message.nonce),
+            Mode::Delta => frame(requests, &DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }),
             Mode::Sotw => {
-                self.last = (message.version, message.nonce);
-                self.request(&message.type_url)
+                self.last = (version, response_nonce);
+                self.request(&type_url, requests);
             }
         }
     }
 
     /// A request of the state of the world, which names everything each time.
-    fn request(&self, type_url: &str) -> Bytes {
-        frame(&DiscoveryRequest {
+    fn request(&self, type_url: &str, requests: &mut Vec<u8>) {
+        let request = DiscoveryRequest {
             version_info: self.last.0.clone(),
             response_nonce: self.last.1.clone(),
             resource_names: self.wanted.iter().map(|n| n.to_string()).collect(),
             type_url: type_url.into(),
             ..Default::default()
-        })
+        };
+        frame(requests, &request);
     }
 }
 
-fn acknowledge_delta(type_url: String, response_nonce: String) -> Bytes {
-    frame(&DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() })
-}
-
-/// A message with its gRPC prefix.
-fn frame(message: &impl prost::Message) -> Bytes {
-    let mut out = BytesMut::with_capacity(5 + message.encoded_len());
-    out.put_u8(0);
-    out.put_u32(message.encoded_len() as u32);
-    out.put_slice(&message.encode_to_vec());
-    out.freeze()
+/// Appends a message with its gRPC prefix.
+fn frame(out: &mut Vec<u8>, message: &impl prost::Message) {
+    out.push(0);
+    out.extend((message.encoded_len() as u32).to_be_bytes());
+    out.extend(message.encode_to_vec());
 }
 
 /// What an injected sidecar says of itself.
