@@ -18,10 +18,12 @@ pub enum Variant {
     Sotw,
 }
 
-/// Pieces are cut when they reach this size: large enough that frames cost little, small enough to be dropped early.
-const PIECE: usize = 32 * 1024;
+/// What an HTTP/2 frame carries, unless a client allows more (RFC 9113).
+const FRAME: usize = 16 * 1024;
+/// Pieces have this size: whole frames, large enough to cost little, small enough to be dropped early.
+const PIECE: usize = 4 * FRAME;
 /// A body of this size is not copied into a piece, but becomes one.
-const OWN_PIECE: usize = 16 * 1024;
+const OWN_PIECE: usize = FRAME;
 
 /// Encoded resources and removed names, in a few pieces.
 #[derive(Debug, Default)]
@@ -80,9 +82,7 @@ impl Join {
     /// Field 6 of `DeltaDiscoveryResponse`.
     fn removed(&mut self, name: &str) {
         put_field(&mut self.open, 6, name.as_bytes());
-        if self.open.len() >= PIECE {
-            self.cut();
-        }
+        self.cut_whole();
     }
 
     fn body(&mut self, body: &Bytes) {
@@ -92,8 +92,12 @@ impl Join {
             return;
         }
         self.open.put_slice(body);
-        if self.open.len() >= PIECE {
-            self.cut();
+        self.cut_whole();
+    }
+
+    fn cut_whole(&mut self) {
+        while self.open.len() >= PIECE {
+            self.pieces.push(self.open.split_to(PIECE).freeze());
         }
     }
 

@@ -2,7 +2,7 @@
 //! What of a type can be sent now.
 
 use super::round::Stage;
-use super::subscription::{InFlight, Subscription};
+use super::subscription::{InFlight, Settled, Subscription};
 use super::{Connected, Context};
 use crate::hub::Step;
 use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
@@ -83,11 +83,12 @@ impl<C: Send + Sync + 'static> Connected<C> {
         sender: &mut Sender<'_, S>,
         ty: ResourceType,
     ) -> Option<Outgoing> {
-        if self.types.get(&ty)?.in_flight.is_some() {
+        let subscription = self.types.get(&ty)?;
+        let removals = self.may_remove(sender.variant, ty);
+        if subscription.in_flight.is_some() || self.is_settled(subscription, ty, removals) {
             return None;
         }
         let desired = self.desired(sender.context, ty)?;
-        let removals = self.may_remove(sender.variant, ty);
         let waits: Vec<Arc<str>> = self.awaited(ty);
         let subscription = self.types.get_mut(&ty)?;
         subscription.settle_claim(ty, &desired);
@@ -95,12 +96,16 @@ impl<C: Send + Sync + 'static> Connected<C> {
             // The same set, but this one has bodies and is shared with others.
             subscription.held = desired.clone();
             subscription.acked = desired;
+            self.settle(ty, removals);
             return None;
         }
         subscription.asked.retain(|n| !waits.contains(n));
         let plan = sender.plan(ty, subscription, desired, removals);
         subscription.asked = waits;
-        let Plan { target, step, with_removed, missing } = plan?;
+        let Some(Plan { target, step, with_removed, missing }) = plan else {
+            self.settle(ty, removals);
+            return None;
+        };
         let joined = step.joined(with_removed);
         let (version, nonce) = (set_version(target.fingerprint()), sender.nonce());
         let (resources, removed) = (joined.resources, joined.removed + missing.len());
@@ -125,32 +130,76 @@ impl<C: Send + Sync + 'static> Connected<C> {
 
     /// What the client should hold of a type; `None` when that type has to wait.
     fn desired<S: ConfigSource<Client = C>>(&mut self, context: &Context<S>, ty: ResourceType) -> Option<Table> {
-        let view = match ty {
-            ResourceType::CLUSTER => &self.round.view,
-            ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref()?,
-            _ => &self.latest,
-        };
+        let view = Arc::clone(self.view_of(ty)?);
         // What was sent counts, not what was acknowledged: Envoy acknowledges clusters only when they are warm, and for that they need
         // their endpoints.
-        let parent = ty.rules().renewed_by.and_then(|parent| self.types.get(&parent));
-        let renewed = parent.map(|parent| parent.held.clone());
+        let renewed = self.renewed(ty).cloned();
         match view.resources(ty) {
             Some(Resources::Table(table)) => {
                 // While a round is under way its clusters need their endpoints, though a later view has none for them.
-                let table = match self.round.view.table(ty) {
-                    Some(earlier) if self.round.stage < Stage::Removals && ty == ResourceType::ENDPOINT => {
-                        context.hub.step(Variant::Sotw, ty, earlier, table).union(earlier, table)
-                    }
-                    _ => table.clone(),
-                };
+                let earlier = self.earlier(ty).and_then(|view| view.table(ty));
+                let table = earlier.filter(|earlier| !earlier.same(table)).map_or_else(
+                    || table.clone(),
+                    |earlier| context.hub.step(Variant::Sotw, ty, earlier, table).union(earlier, table),
+                );
                 Some(self.types.get_mut(&ty)?.select(&table, renewed.as_ref()))
             }
             Some(Resources::OnDemand) => {
                 let client = &self.client;
-                Some(self.types.get_mut(&ty)?.demand(view, |name| context.source.resource(client, ty, name)))
+                Some(self.types.get_mut(&ty)?.demand(&view, |name| context.source.resource(client, ty, name)))
             }
             // The type went out of the client's view: it goes on with what it has.
             None => None,
+        }
+    }
+
+    /// The view of which a type is sent now; `None` while it has to wait.
+    fn view_of(&self, ty: ResourceType) -> Option<&Arc<ClientView>> {
+        match ty {
+            ResourceType::CLUSTER => Some(&self.round.view),
+            ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref(),
+            _ => Some(&self.latest),
+        }
+    }
+
+    /// The view whose endpoints the client needs besides those of the latest.
+    fn earlier(&self, ty: ResourceType) -> Option<&Arc<ClientView>> {
+        (self.round.stage < Stage::Removals && ty == ResourceType::ENDPOINT).then_some(&self.round.view)
+    }
+
+    /// What the client was sent of the type whose resources make it want those of this type anew.
+    fn renewed(&self, ty: ResourceType) -> Option<&Table> {
+        ty.rules().renewed_by.and_then(|parent| self.types.get(&parent)).map(|parent| &parent.held)
+    }
+
+    /// Whether nothing that decides about a type is another than when there was nothing to send: all types are looked at in each stage
+    /// of each round.
+    fn is_settled(&self, subscription: &Subscription, ty: ResourceType, removals: bool) -> bool {
+        let same = |a: Option<&Arc<ClientView>>, b: Option<&Arc<ClientView>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        subscription.settled.as_ref().is_some_and(|settled| {
+            settled.removals == removals
+                && same(Some(&settled.view), self.view_of(ty))
+                && same(settled.earlier.as_ref(), self.earlier(ty))
+                && match (&settled.renewed, self.renewed(ty)) {
+                    (Some(a), Some(b)) => a.same(b),
+                    (a, b) => a.is_none() && b.is_none(),
+                }
+        })
+    }
+
+    /// Notes that there is nothing to send, until an input changes or the client asks for something.
+    fn settle(&mut self, ty: ResourceType, removals: bool) {
+        let settled = self.view_of(ty).cloned().map(|view| Settled {
+            view,
+            earlier: self.earlier(ty).cloned(),
+            renewed: self.renewed(ty).cloned(),
+            removals,
+        });
+        if let Some(subscription) = self.types.get_mut(&ty) {
+            subscription.settled = settled.filter(|_| subscription.asked.is_empty() && !subscription.must_answer);
         }
     }
 
@@ -172,12 +221,13 @@ impl<C: Send + Sync + 'static> Connected<C> {
     /// Names that the client asked for, that are not there yet, but will be when this round comes to them.
     fn awaited(&self, ty: ResourceType) -> Vec<Arc<str>> {
         let Some(subscription) = self.types.get(&ty) else { return Vec::new() };
-        let now = match ty {
-            ResourceType::CLUSTER => Some(&self.round.view),
-            ResourceType::LISTENER | ResourceType::ROUTE => self.routes.as_ref(),
-            // Always of the latest view.
-            _ => return Vec::new(),
-        };
+        if subscription.asked.is_empty()
+            || !matches!(ty, ResourceType::CLUSTER | ResourceType::LISTENER | ResourceType::ROUTE)
+        {
+            // Others are always of the latest view.
+            return Vec::new();
+        }
+        let now = self.view_of(ty);
         let has = |view: &Arc<ClientView>, name: &str| view.table(ty).is_some_and(|t| t.contains(name));
         let later = [&self.round.view, &self.latest];
         let coming = |n: &&Arc<str>| !now.is_some_and(|v| has(v, n)) && later.iter().any(|v| has(v, n));

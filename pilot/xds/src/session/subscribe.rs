@@ -24,6 +24,7 @@ impl<C: Send + Sync + 'static> Connected<C> {
             self.resume(now);
         }
         let subscription = self.types.entry(ty).or_default();
+        subscription.settled = None;
         let before = Arc::clone(&subscription.selection);
         let current = subscription.answered(context, &self.client, (ty, &self.node), &request);
         match request.names {

@@ -35,8 +35,20 @@ pub(super) struct Subscription {
     pub refused: Refused,
     /// The version of the set that the client says it holds from an earlier stream (state of the world).
     pub claim: Option<String>,
+    /// Set while there is nothing to send, as far as is known.
+    pub settled: Option<Settled>,
     selected: Option<Selected>,
     demanded: Option<(Arc<ClientView>, Arc<Selection>, Table)>,
+}
+
+/// What decided that there is nothing to send.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub view: Arc<ClientView>,
+    /// Another view whose resources count too.
+    pub earlier: Option<Arc<ClientView>>,
+    pub renewed: Option<Table>,
+    pub removals: bool,
 }
 
 /// The inputs and the result of the last selection.
