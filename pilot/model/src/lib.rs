@@ -23,6 +23,7 @@ mod route;
 mod secret;
 mod security;
 mod service;
+mod shards;
 mod sidecar;
 mod telemetry;
 mod telemetry_policy;
@@ -62,6 +63,7 @@ pub use security::{
     PolicyAction, PolicyTarget, RequestAuthentication, TokenHeader,
 };
 pub use service::{Port, Registry, Resolution, Service, TargetPort, UNSPECIFIED, Visibility};
+pub use shards::Shards;
 pub use sidecar::{CaptureMode, EgressHost, HostNamespace, Sidecar, SidecarEgress, SidecarIngress};
 pub use telemetry::{
     AccessLog, LogFormat, LogService, LogSink, MetricOverride, Metrics, Reporting, Telemetry, Tracing, TracingProvider,

@@ -2,8 +2,8 @@
 //! Classes: proxies that no translation can tell apart.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use tiphys_compile::{Scope, ServiceTarget, Snapshot};
-use tiphys_model::{CaptureMode, Fingerprint, InterceptionMode, ProxyNode, ProxyType};
+use tiphys_compile::{ServiceTarget, Snapshot};
+use tiphys_model::{Fingerprint, InterceptionMode, ProxyNode, ProxyType};
 use tiphys_xds::ClientView;
 
 /// Proxies that share a view.
@@ -16,16 +16,21 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// The class of a proxy in a snapshot, and its fingerprint.
-    pub fn of(snapshot: &Snapshot, scope: &Scope, node: &ProxyNode) -> (Fingerprint, Self) {
+    /// The class of a proxy in a snapshot, and its fingerprint. Its addresses are part of it where configuration is bound to them.
+    pub fn of(snapshot: &Snapshot, node: &ProxyNode, with_addresses: bool) -> (Fingerprint, Self) {
         // Targets are found by the proxy's own address, which the class may not have any more.
         let targets = match node.kind {
             ProxyType::Sidecar | ProxyType::Router => snapshot.targets(node),
             ProxyType::Waypoint => Vec::new(),
         };
-        let node = node.class(is_bound_to_addresses(scope, node));
+        let node = node.class(with_addresses);
         let fingerprint = Fingerprint::of(&(&node, &targets));
         (fingerprint, Self { node, targets, view: Mutex::default() })
+    }
+
+    /// Whether configuration is bound to the addresses of a proxy, so that they are part of its class.
+    pub fn with_addresses(snapshot: &Snapshot, node: &ProxyNode) -> bool {
+        node.interception == InterceptionMode::None || snapshot.scope(node).binds_addresses()
     }
 
     /// The latest view that was made.
@@ -50,23 +55,4 @@ impl Class {
             }
         }
     }
-}
-
-/// Whether listeners are bound to the proxy's own addresses, or leave its own address out.
-fn is_bound_to_addresses(scope: &Scope, node: &ProxyNode) -> bool {
-    let captures_none = scope.sidecar.as_ref().is_some_and(|sidecar| {
-        sidecar.ingress.iter().any(|listener| listener.capture == CaptureMode::None || listener.bind.is_empty())
-            || sidecar.egress.iter().any(|listener| listener.capture == CaptureMode::None)
-    });
-    let sends_to_own_address = scope.sidecar.as_ref().is_some_and(|sidecar| {
-        let of_proxy = |endpoint: &str| endpoint.starts_with("0.0.0.0:") || endpoint.starts_with("[::]:");
-        sidecar.ingress.iter().any(|listener| of_proxy(&listener.default_endpoint))
-    });
-    let dials_pods = |service: &tiphys_model::Service| {
-        service.is_headless() && service.ports.iter().any(|port| !port.protocol.is_http())
-    };
-    node.interception == InterceptionMode::None
-        || captures_none
-        || sends_to_own_address
-        || node.kind == ProxyType::Sidecar && scope.services.iter().any(|service| dials_pods(service))
 }

@@ -54,10 +54,12 @@ pub struct ClientInfo {
 
 /// What a client's class was derived from: as long as it is the same, so is the class.
 pub(crate) struct Resolved {
+    /// Of the last snapshot for which that was seen to.
+    pub generation: u64,
     pub services: Arc<Services>,
     pub workloads: Arc<Workloads>,
     pub endpoints: Fingerprint,
-    pub scope: Fingerprint,
+    pub with_addresses: bool,
     pub class: Arc<Class>,
 }
 

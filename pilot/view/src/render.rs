@@ -16,7 +16,7 @@ pub fn render(
     memo: &Memo,
 ) -> BTreeMap<ResourceType, Vec<Entry>> {
     let scope = snapshot.scope(node);
-    let (_, class) = Class::of(snapshot, &scope, node);
+    let (_, class) = Class::of(snapshot, node, Class::with_addresses(snapshot, node));
     let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo };
     let table = |generator: &Generator| Table::from_entries((generator.build)(&cx)).iter().cloned().collect();
     generators.iter().map(|generator| (generator.ty, table(generator))).collect()

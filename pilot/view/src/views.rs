@@ -141,23 +141,28 @@ impl Views {
     }
 
     fn class_of(&self, client: &ClientState, snapshot: &Snapshot) -> Arc<Class> {
-        let scope = snapshot.scope(&client.node);
         let mut resolved = lock(&client.resolved);
+        if let Some(known) = resolved.as_ref().filter(|known| known.generation == snapshot.generation) {
+            return known.class.clone();
+        }
+        let with_addresses = Class::with_addresses(snapshot, &client.node);
         if let Some(known) = &mut *resolved
             && Arc::ptr_eq(&known.services, &snapshot.services)
             && Arc::ptr_eq(&known.workloads, &snapshot.workloads)
-            && known.scope == scope.fingerprint()
+            && known.with_addresses == with_addresses
             && known.endpoints == own_endpoints(client, snapshot)
         {
+            known.generation = snapshot.generation;
             return known.class.clone();
         }
-        let (fingerprint, class) = Class::of(snapshot, &scope, &client.node);
+        let (fingerprint, class) = Class::of(snapshot, &client.node, with_addresses);
         let class = lock(&self.classes).entry(fingerprint).or_insert_with(|| Arc::new(class)).clone();
         *resolved = Some(Resolved {
+            generation: snapshot.generation,
             services: snapshot.services.clone(),
             workloads: snapshot.workloads.clone(),
             endpoints: own_endpoints(client, snapshot),
-            scope: scope.fingerprint(),
+            with_addresses,
             class: class.clone(),
         });
         class

@@ -8,11 +8,11 @@ mod slices;
 use crate::services::ServiceTable;
 use crate::workloads::Workloads;
 use crate::{LowerContext, Services, Store, Workload};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use tiphys_api::{Key, Kind, Spec};
 use tiphys_model::{
-    Endpoint, Fingerprint, Health, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Str, labels_match,
+    Endpoint, Fingerprint, Health, Host, Labels, Marked, Registry, Service, ServiceEndpoints, Shards, Str, labels_match,
 };
 
 /// A service by host and namespace.
@@ -34,11 +34,13 @@ impl ServiceKey {
 /// The endpoints of all services.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    by_service: BTreeMap<ServiceKey, Marked<ServiceEndpoints>>,
+    by_service: Shards<ServiceKey, Marked<ServiceEndpoints>>,
+    /// The services of each address, sorted.
+    by_address: Shards<Str, Vec<ServiceKey>>,
+    /// The sum of the fingerprints of all entries, so that a change costs as much as what changed.
     fingerprint: Fingerprint,
     changed: BTreeSet<ServiceKey>,
     previous: Fingerprint,
-    by_address: OnceLock<HashMap<Str, Vec<ServiceKey>>>,
 }
 
 impl Endpoints {
@@ -59,19 +61,38 @@ impl Endpoints {
 
     /// The services that have an endpoint of an address.
     pub fn of_address(&self, address: &str) -> &[ServiceKey] {
-        let index = self.by_address.get_or_init(|| {
-            let mut index: HashMap<Str, Vec<ServiceKey>> = HashMap::new();
-            for (key, endpoints) in &self.by_service {
-                for address in endpoints.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
-                    let services = index.entry(address.clone()).or_default();
-                    if services.last() != Some(key) {
-                        services.push(key.clone());
-                    }
-                }
+        self.by_address.get(address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Sets the endpoints of a service, or removes them.
+    fn put(&mut self, key: &ServiceKey, after: Option<Marked<ServiceEndpoints>>) {
+        let before = match &after {
+            Some(after) => self.by_service.insert(key.clone(), after.clone()),
+            None => self.by_service.remove(key),
+        };
+        let sum = |sum: u128, change: fn(u128, u128) -> u128, of: &Option<Marked<ServiceEndpoints>>| {
+            of.as_ref().map_or(sum, |of| change(sum, Fingerprint::of(&(key, of)).0))
+        };
+        let without = sum(self.fingerprint.0, u128::wrapping_sub, &before);
+        self.fingerprint = Fingerprint(sum(without, u128::wrapping_add, &after));
+        let addresses = |of: &Option<Marked<ServiceEndpoints>>| -> BTreeSet<Str> {
+            of.iter().flat_map(|of| &of.endpoints).flat_map(|endpoint| &endpoint.addresses).cloned().collect()
+        };
+        let (before, after) = (addresses(&before), addresses(&after));
+        for gone in before.difference(&after) {
+            let Some(mut services) = self.by_address.remove(gone) else { continue };
+            services.retain(|service| service != key);
+            if !services.is_empty() {
+                self.by_address.insert(gone.clone(), services);
             }
-            index
-        });
-        index.get(address).map_or(&[], Vec::as_slice)
+        }
+        for new in after.difference(&before) {
+            let mut services = self.by_address.get(new).cloned().unwrap_or_default();
+            if let Err(place) = services.binary_search(key) {
+                services.insert(place, key.clone());
+            }
+            self.by_address.insert(new.clone(), services);
+        }
     }
 
     /// The endpoints of a service.
@@ -79,9 +100,9 @@ impl Endpoints {
         self.by_service.get(&ServiceKey::of(service))
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Marked<ServiceEndpoints>)> {
-        self.by_service.iter()
+    /// All of them, in the order of their services.
+    pub fn sorted(&self) -> Vec<(&ServiceKey, &Marked<ServiceEndpoints>)> {
+        self.by_service.sorted()
     }
 }
 
@@ -164,49 +185,30 @@ impl EndpointTable {
     /// Makes the endpoints of the touched services again, or of all; returns whether any differ.
     pub fn update(&mut self, inputs: &EndpointInputs<'_>, touched: &BTreeSet<ServiceKey>, all: bool) -> bool {
         let services = inputs.services.current();
-        let mut next = match all {
-            true => Endpoints::default(),
-            false => Endpoints { by_service: self.current.by_service.clone(), ..Endpoints::default() },
-        };
-        let mut changed = BTreeSet::new();
-        let mut put = |key: ServiceKey, service: Option<&Marked<Service>>| {
-            let before = self.current.by_service.get(&key);
-            let after = service.map(|service| inputs.of_service(service)).filter(|found| !found.endpoints.is_empty());
-            match after.map(Marked::new) {
-                Some(after) => {
-                    if before != Some(&after) {
-                        changed.insert(key.clone());
-                    }
-                    // Equal content keeps its pointer.
-                    let kept = before.filter(|before| **before == after).cloned().unwrap_or(after);
-                    next.by_service.insert(key, kept);
-                }
-                None => {
-                    next.by_service.remove(&key);
-                    if before.is_some() {
-                        changed.insert(key);
-                    }
-                }
-            }
+        let mut wanted: BTreeSet<ServiceKey> = match all {
+            true => services.all.iter().map(|service| ServiceKey::of(service)).collect(),
+            false => touched.clone(),
         };
         if all {
-            let keys: BTreeSet<ServiceKey> = services.all.iter().map(|service| ServiceKey::of(service)).collect();
-            for key in keys {
-                let service = services.get(&key.host, &key.namespace);
-                put(key, service);
-            }
-            let gone = self.current.by_service.keys().filter(|key| !next.by_service.contains_key(*key));
-            changed.extend(gone.cloned());
-        } else {
-            for key in touched {
-                put(key.clone(), services.get(&key.host, &key.namespace));
+            wanted.extend(self.current.sorted().into_iter().map(|(key, _)| key.clone()));
+        }
+        let (by_service, by_address) = (self.current.by_service.clone(), self.current.by_address.clone());
+        let fingerprint = self.current.fingerprint;
+        let mut next = Endpoints { by_service, by_address, fingerprint, ..Endpoints::default() };
+        for key in wanted {
+            let before = self.current.by_service.get(&key);
+            let service = services.get(&key.host, &key.namespace);
+            let after = service.map(|service| inputs.of_service(service)).filter(|found| !found.endpoints.is_empty());
+            let after = after.map(Marked::new);
+            // Equal content keeps its pointer.
+            if before != after.as_ref() {
+                next.put(&key, after);
+                next.changed.insert(key);
             }
         }
-        let differs = !changed.is_empty();
+        let differs = !next.changed.is_empty();
         if differs {
-            next.fingerprint = Fingerprint::of(&next.by_service);
             next.previous = self.current.fingerprint;
-            next.changed = changed;
             self.current = Arc::new(next);
         }
         differs

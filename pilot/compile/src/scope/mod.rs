@@ -10,8 +10,8 @@ use merge::Merged;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use tiphys_model::{
-    Fingerprint, Host, Marked, OutboundMode, Port, ProxyNode, ProxyType, Service, Sidecar, SidecarEgress, Str,
-    VirtualService, labels_match,
+    CaptureMode, Fingerprint, Host, Marked, OutboundMode, Port, ProxyNode, ProxyType, Service, Sidecar, SidecarEgress,
+    Str, VirtualService, labels_match,
 };
 
 /// One egress listener of a scope.
@@ -49,6 +49,7 @@ pub struct Scope {
     fingerprint: Fingerprint,
     services_fingerprint: Fingerprint,
     balances: Balances,
+    binds_addresses: bool,
 }
 
 /// How some service of a scope chooses endpoints by where its clients are.
@@ -79,6 +80,11 @@ impl Scope {
     /// How some service chooses endpoints by where its clients are.
     pub fn balances(&self) -> Balances {
         self.balances
+    }
+
+    /// Whether listeners are bound to the proxy's own addresses, or leave its own address out.
+    pub fn binds_addresses(&self) -> bool {
+        self.binds_addresses
     }
 
     /// The egress listener that answers for a port, or for a Unix path when the port is 0.
@@ -116,6 +122,8 @@ impl Scope {
             distributed: services.iter().any(|service| service.traffic_distribution.is_some()),
             node_local: services.iter().any(|service| service.node_local),
         };
+        let binds_addresses = sidecar.as_deref().is_some_and(binds_addresses)
+            || kind == ProxyType::Sidecar && services.iter().any(|service| dials_pods(service));
         let listeners: Vec<_> = egress.iter().map(|e| (&e.declared, &e.services, &e.virtual_services)).collect();
         let fingerprint = Fingerprint::of(&(namespace, &sidecar, listeners, &services, outbound_mode));
         Self {
@@ -128,8 +136,22 @@ impl Scope {
             fingerprint,
             services_fingerprint,
             balances,
+            binds_addresses,
         }
     }
+}
+
+/// Whether a Sidecar object makes listeners that are bound to an address of the proxy, or send to it.
+fn binds_addresses(sidecar: &Sidecar) -> bool {
+    let of_proxy = |endpoint: &str| endpoint.starts_with("0.0.0.0:") || endpoint.starts_with("[::]:");
+    sidecar.ingress.iter().any(|listener| {
+        listener.capture == CaptureMode::None || listener.bind.is_empty() || of_proxy(&listener.default_endpoint)
+    }) || sidecar.egress.iter().any(|listener| listener.capture == CaptureMode::None)
+}
+
+/// Whether each endpoint of a service has a listener: those of its own are left out by its own address.
+fn dials_pods(service: &Service) -> bool {
+    service.is_headless() && service.ports.iter().any(|port| !port.protocol.is_http())
 }
 
 /// The egress listeners of a Sidecar object, or the one that stands for everything visible.
