@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use tiphys_api::Kind;
+use tiphys_api::istio::networking::ServiceEntry;
+use tiphys_api::istio::networking::service_entry::Resolution;
+use tiphys_api::{Kind, Object, Spec};
 use tiphys_source::Change;
 use tokio::time::Instant;
 
@@ -41,16 +43,45 @@ pub struct Due {
     pub since: Instant,
 }
 
-/// Kinds that say where a service's endpoints are and nothing else that is not theirs.
-fn is_endpoint(kind: Kind) -> bool {
-    matches!(kind, Kind::EndpointSlice | Kind::Endpoints | Kind::Pod | Kind::WorkloadEntry)
+/// Whether a change says where a service's endpoints are and nothing else that is not theirs.
+fn is_of_endpoints(change: &Change, before: Option<&Object>) -> bool {
+    match change.key.kind {
+        Kind::EndpointSlice | Kind::Endpoints | Kind::Pod | Kind::WorkloadEntry => true,
+        Kind::ServiceEntry => match (change.object.as_deref(), before) {
+            (Some(Object { meta, spec: Spec::ServiceEntry(now), .. }), Some(before)) => {
+                let same = (&meta.labels, &meta.annotations) == (&before.meta.labels, &before.meta.annotations);
+                same && matches!(&before.spec, Spec::ServiceEntry(then) if moved_only(now, then))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Endpoints that are looked up by name are part of their cluster, others are not.
+fn moved_only(now: &ServiceEntry, then: &ServiceEntry) -> bool {
+    now.resolution == Resolution::Static && *now == ServiceEntry { endpoints: now.endpoints.clone(), ..then.clone() }
 }
 
 impl Gather {
-    /// Takes changes in.
-    pub fn add(&mut self, changes: Vec<Change>, debounce: &Debounce, now: Instant) {
+    /// Takes changes in; `before` gives the object that a change takes the place of.
+    pub fn add<'a>(
+        &mut self,
+        changes: Vec<Change>,
+        debounce: &Debounce,
+        now: Instant,
+        before: impl Fn(&Change) -> Option<&'a Object>,
+    ) {
         for change in changes {
-            if is_endpoint(change.key.kind) && !debounce.endpoints {
+            // No change of an object overtakes an earlier one of it; only those of a ServiceEntry may be of either sort.
+            if change.key.kind == Kind::ServiceEntry {
+                self.endpoints.retain(|earlier| earlier.key != change.key);
+                self.endpoints_since = self.endpoints_since.filter(|_| !self.endpoints.is_empty());
+            }
+            let at_once = !debounce.endpoints
+                && is_of_endpoints(&change, before(&change))
+                && !self.config.iter().any(|earlier| earlier.key == change.key);
+            if at_once {
                 self.endpoints_since.get_or_insert(now);
                 self.endpoints.push(change);
             } else {
@@ -81,8 +112,7 @@ impl Gather {
     pub fn take(&mut self, debounce: &Debounce, now: Instant) -> Option<Due> {
         let quiet =
             self.config_since.filter(|(first, last)| now >= (*first + debounce.max).min(*last + debounce.after));
-        let since = [quiet.map(|(first, _)| first), self.endpoints_since].into_iter().flatten().min()?;
-        self.endpoints_since = None;
+        let since = [quiet.map(|(first, _)| first), self.endpoints_since.take()].into_iter().flatten().min()?;
         let mut changes = std::mem::take(&mut self.endpoints);
         let mesh = quiet.is_some() && std::mem::take(&mut self.mesh);
         if quiet.is_some() {
@@ -96,6 +126,7 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use tiphys_api::Key;
 
     const DEBOUNCE: Debounce =
@@ -106,6 +137,40 @@ mod tests {
         vec![Change { key, object: None, rejected: None }]
     }
 
+    fn nothing(_: &Change) -> Option<&'static Object> {
+        None
+    }
+
+    fn service_entry(endpoint: &str, port: u16) -> Arc<Object> {
+        let text = format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: a, namespace: n}}, spec: {{hosts: [a.example], \
+             resolution: STATIC, ports: [{{number: {port}, name: http}}], endpoints: [{{address: {endpoint}}}]}}}}"
+        );
+        let file = Arc::from(std::path::Path::new("a.yaml"));
+        tiphys_source::read_documents(&text, &file).documents[0].object.clone().unwrap()
+    }
+
+    #[test]
+    fn endpoints_of_a_service_entry_go_at_once_but_never_ahead_of_its_configuration() {
+        let (mut gather, start) = (Gather::default(), Instant::now());
+        let (first, moved, other) =
+            (service_entry("10.0.0.1", 80), service_entry("10.0.0.2", 80), service_entry("10.0.0.2", 81));
+        let change = |object: &Arc<Object>| {
+            let key = Key { kind: Kind::ServiceEntry, namespace: "n".into(), name: "a".into() };
+            vec![Change { key, object: Some(object.clone()), rejected: None }]
+        };
+        let before = |_: &Change| Some(&*first);
+        gather.add(change(&moved), &DEBOUNCE, start, before);
+        assert_eq!(gather.due(&DEBOUNCE), Some(start));
+        // The object's latest change is of more than its endpoints: it waits, and nothing of it is lost or taken back.
+        gather.add(change(&other), &DEBOUNCE, start, before);
+        gather.add(change(&moved), &DEBOUNCE, start + ms(1), before);
+        gather.take(&DEBOUNCE, start + ms(2));
+        let due = gather.take(&DEBOUNCE, start + ms(11)).unwrap();
+        let objects: Vec<_> = due.changes.iter().map(|change| change.object.clone().unwrap()).collect();
+        assert!(objects == [other.clone(), moved.clone()], "{objects:?}");
+    }
+
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -114,7 +179,7 @@ mod tests {
     fn configuration_waits_for_quiet_but_not_for_ever() {
         let (mut gather, start) = (Gather::default(), Instant::now());
         for i in 0..30 {
-            gather.add(change(Kind::VirtualService), &DEBOUNCE, start + ms(i * 5));
+            gather.add(change(Kind::VirtualService), &DEBOUNCE, start + ms(i * 5), nothing);
             assert_eq!(gather.due(&DEBOUNCE), Some(start + ms((i * 5 + 10).min(100))));
         }
         assert!(gather.take(&DEBOUNCE, start + ms(99)).is_none());
@@ -126,14 +191,14 @@ mod tests {
     #[test]
     fn endpoints_go_at_once_and_alone() {
         let (mut gather, start) = (Gather::default(), Instant::now());
-        gather.add(change(Kind::VirtualService), &DEBOUNCE, start);
-        gather.add(change(Kind::EndpointSlice), &DEBOUNCE, start + ms(1));
+        gather.add(change(Kind::VirtualService), &DEBOUNCE, start, nothing);
+        gather.add(change(Kind::EndpointSlice), &DEBOUNCE, start + ms(1), nothing);
         assert_eq!(gather.due(&DEBOUNCE), Some(start + ms(1)));
         let due = gather.take(&DEBOUNCE, start + ms(1)).unwrap();
         assert_eq!((due.changes.len(), due.changes[0].key.kind), (1, Kind::EndpointSlice));
         assert_eq!(gather.due(&DEBOUNCE), Some(start + ms(10)));
         let waiting = Debounce { endpoints: true, ..DEBOUNCE };
-        gather.add(change(Kind::EndpointSlice), &waiting, start + ms(5));
+        gather.add(change(Kind::EndpointSlice), &waiting, start + ms(5), nothing);
         assert_eq!(gather.due(&waiting), Some(start + ms(15)));
         assert_eq!(gather.take(&waiting, start + ms(15)).unwrap().changes.len(), 2);
     }

@@ -7,12 +7,19 @@ use tiphys_server::log::Log;
 use tiphys_server::settings::Settings;
 use tiphys_server::{serve, version};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// How many tasks a thread runs before it looks for what came in. A change wakes a task for each proxy: their acknowledgements can wait until
+/// the others have it too.
+const EVENT_INTERVAL: u32 = 512;
+
+fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Serve(args) => {
-            let log = Log::start(args.log.clone().into())?;
-            serve::run(*args, Settings::from_env()?, log).await
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
+            runtime.block_on(async {
+                let log = Log::start(args.log.clone().into())?;
+                serve::run(*args, Settings::from_env()?, log).await
+            })
         }
         Command::Version { short } => {
             println!("{}", if short { version::VERSION.to_owned() } else { version::build() });

@@ -137,7 +137,12 @@ impl Writer {
             self.parts.metrics.config_events.with_label_values(&[change.key.kind.name(), event]).inc();
         }
         self.parts.metrics.inbound.with_label_values(&["config"]).inc_by(changes.len() as u64);
-        self.gather.add(changes, &self.parts.debounce, Instant::now());
+        let store = self.compiler.as_ref().map(Compiler::store);
+        let before = |change: &tiphys_source::Change| {
+            let key = &change.key;
+            store.and_then(|store| store.get(key.kind, &key.namespace, &key.name)).map(|object| &**object)
+        };
+        self.gather.add(changes, &self.parts.debounce, Instant::now(), before);
         for id in mended {
             if let Some(report) = self.reports.remove(&id).filter(Report::is_error) {
                 tracing::info!(target: "validation", "mended: {}", name_report(&report));

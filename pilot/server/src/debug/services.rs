@@ -138,7 +138,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
 pub(super) async fn endpointz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
     let Some(snapshot) = shown.views.snapshot() else { return json(query.as_deref(), &value!({})) };
     let mut hosts: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
-    for (key, endpoints) in snapshot.endpoints.iter() {
+    for (key, endpoints) in snapshot.endpoints.sorted() {
         let from = snapshot.services.get(&key.host, &key.namespace).map_or("External", |service| registry(service));
         let shard = format!("{from}/{}", shown.cluster);
         let list: Vec<Value> = endpoints.endpoints.iter().map(endpoint).collect();

@@ -32,7 +32,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            settle: Duration::from_millis(10),
+            settle: Duration::from_millis(1),
             settle_max: Duration::from_millis(100),
             removal: Duration::from_millis(200),
             writer: Duration::from_secs(1),
