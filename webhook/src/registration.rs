@@ -153,9 +153,13 @@ impl Registration {
                 state.answers = self.answers().await;
                 again |= !state.answers;
             }
-            for (key, object) in &state.configurations {
+            for (key, object) in &mut state.configurations {
                 if let Some(patch) = plan(key.0, object, &bundle, state.answers) {
-                    again |= !self.apply(key, &patch).await;
+                    match self.apply(key, &patch).await {
+                        // The watch tells it too, but later.
+                        Some(applied) => *object = applied,
+                        None => again = true,
+                    }
                 }
             }
         }
@@ -165,22 +169,23 @@ impl Registration {
         });
     }
 
-    async fn apply(&self, (kind, name): &(Kind, String), patch: &Json) -> bool {
+    /// Applies a patch, and gives what the configuration is then.
+    async fn apply(&self, (kind, name): &(Kind, String), patch: &Json) -> Option<Json> {
         self.metrics.patches.with_label_values(&[name]).inc();
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource());
         let done = api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await;
         match done {
-            Ok(_) => {
+            Ok(applied) => {
                 if *kind == Kind::Validating {
                     self.metrics.validator_updates.inc();
                 }
                 tracing::info!(target: "webhook", "{kind:?}WebhookConfiguration {name}: brought up to date");
-                true
+                serde_json::to_value(&applied).ok()
             }
             // Somebody was faster: the watch brings what there is now.
             Err(Error::Api(status)) if status.code == 409 => {
                 self.metrics.patch_retries.with_label_values(&[name]).inc();
-                false
+                None
             }
             Err(error) => {
                 let reason = if let Error::Api(status) = &error { status.reason.clone() } else { "unknown".to_owned() };
@@ -189,7 +194,7 @@ impl Registration {
                     self.metrics.validator_errors.with_label_values(&[&reason]).inc();
                 }
                 tracing::error!(target: "webhook", "{kind:?}WebhookConfiguration {name}: {error}");
-                false
+                None
             }
         }
     }

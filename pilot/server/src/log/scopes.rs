@@ -43,6 +43,7 @@ pub const SCOPES: &[(&str, &str, &[&str])] = &[
     ("status", "Status of objects", &["status"]),
     ("trustBundle", "Roots of the mesh", &["trustBundle"]),
     ("validation", "Validation of objects", &["validation", "tiphys_api"]),
+    ("webhook", "Injection, and the configurations of the webhooks", &["webhook", "tiphys_webhook"]),
 ];
 
 /// Scopes that istiod has for parts that do not exist here: their levels are taken and have no effect.
