@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod filter;
 pub mod listener;
 mod locality;
+pub mod name_table;
 pub mod route;
 mod sds;
 pub mod secret;

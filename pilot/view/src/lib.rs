@@ -20,6 +20,7 @@ mod inbound_clusters;
 mod inbound_ports;
 mod listeners;
 mod memo;
+mod name_tables;
 mod node;
 mod policies;
 mod render;
@@ -39,5 +40,11 @@ pub use views::{Client, Observer, Pushed, Views};
 
 /// How each type of resources is made, in the order of sending.
 pub fn generators() -> Vec<Generator> {
-    vec![clusters::generator(), endpoints::generator(), listeners::GENERATOR, routes::generator()]
+    vec![
+        clusters::generator(),
+        endpoints::generator(),
+        listeners::GENERATOR,
+        routes::generator(),
+        name_tables::GENERATOR,
+    ]
 }

@@ -73,6 +73,10 @@ pub fn resources(snapshot: &Snapshot, proxy: &Proxy) -> Result<Map<String, Value
     let node = ProxyNode::parse(parts)?;
     let mut by_type = Map::new();
     for (ty, entries) in render(snapshot, &generators(), &node, &Memo::default()) {
+        // Only a proxy that captures DNS asks for names.
+        if ty.short() == "nds" && entries.is_empty() {
+            continue;
+        }
         let entries = entries.iter().map(|entry| Ok(tiphys_proto::to_json(&entry.any()?)?));
         by_type.insert(ty.short().to_owned(), Value::Array(entries.collect::<Result<_>>()?));
     }
