@@ -2,6 +2,7 @@
 //! The commands of the command line, and the life of agent and Envoy together.
 
 use crate::cli::{self, Command, ProxyArgs, RequestArgs, WaitArgs};
+use crate::dns::Dns;
 use crate::envoy::{self, Envoy};
 use crate::identity::{self, SecretStore};
 use crate::metrics::Metrics;
@@ -136,7 +137,11 @@ async fn proxy(settings: Settings) -> Result<u8, String> {
     let settings = Arc::new(settings);
     let metrics = Arc::new(Metrics::default());
     let store = Arc::new(SecretStore::default());
-    let readiness = Readiness::new(settings.clone(), metrics.clone());
+    let dns = settings.dns.clone().map(|dns| Dns::new(dns, metrics.clone()));
+    if let Some(dns) = &dns {
+        dns.start().await?;
+    }
+    let readiness = Readiness::new(settings.clone(), metrics.clone(), dns.clone());
     let (sender, mut orders) = mpsc::channel(4);
     let (node, warnings) = Node::new(&settings);
     for warning in warnings {
@@ -146,10 +151,11 @@ async fn proxy(settings: Settings) -> Result<u8, String> {
 
     serve_secrets(&settings, &store, &metrics).await?;
     let xds = uds::listen(&settings.xds_socket_path()).await?;
-    tokio::spawn(Relay::new(settings.discovery.clone(), store.clone(), metrics.clone()).serve(xds));
+    let relay = Relay::new(settings.discovery.clone(), store.clone(), metrics.clone(), dns.clone());
+    tokio::spawn(relay.serve(xds));
     if settings.config().status_port > 0 {
         let listener = StatusServer::listen(&settings).await?;
-        let server = StatusServer::new(&settings, store, metrics, readiness.clone(), sender.clone())?;
+        let server = StatusServer::new(&settings, store, metrics, readiness.clone(), dns, sender.clone())?;
         tokio::spawn(server.serve(listener));
     }
     if settings.disable_envoy {

@@ -42,6 +42,12 @@ pub struct Metrics {
     pub failed_application_scrapes: Counter,
     /// Scrapes of Envoy that failed.
     pub failed_envoy_scrapes: Counter,
+    /// DNS queries of the application.
+    pub dns_requests: Counter,
+    /// DNS queries that went on to the servers.
+    pub dns_upstream_requests: Counter,
+    /// Those of them that no server answered.
+    pub dns_upstream_failures: Counter,
     /// Streams of configuration that are open.
     pub streams: AtomicU64,
     /// How long it took from the start until the proxy was ready, in seconds.
@@ -60,6 +66,9 @@ impl Default for Metrics {
             scrapes: Counter::default(),
             failed_application_scrapes: Counter::default(),
             failed_envoy_scrapes: Counter::default(),
+            dns_requests: Counter::default(),
+            dns_upstream_requests: Counter::default(),
+            dns_upstream_failures: Counter::default(),
             streams: AtomicU64::default(),
             startup_seconds: OnceLock::default(),
             started: Instant::now(),
@@ -99,6 +108,21 @@ impl Metrics {
             &self.connection_terminations,
         );
         counter("istio_agent_envoy_connection_terminations", "Streams that Envoy ended.", &self.envoy_terminations);
+        for (name, help, count) in [
+            ("istio_agent_dns_requests_total", "DNS queries of the application.", &self.dns_requests),
+            (
+                "istio_agent_dns_upstream_requests_total",
+                "DNS queries that went on to the servers.",
+                &self.dns_upstream_requests,
+            ),
+            (
+                "istio_agent_dns_upstream_failures_total",
+                "DNS queries that no server answered.",
+                &self.dns_upstream_failures,
+            ),
+        ] {
+            counter(name, help, count);
+        }
         counter("istio_agent_scrapes_total", "Scrapes of the merged metrics.", &self.scrapes);
         self.failed_scrapes(&mut out);
         let mut one = |name: &str, kind: &str, help: &str, label: &str, value: f64| {

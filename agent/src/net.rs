@@ -5,6 +5,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_ROUTE};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -17,6 +23,47 @@ pub fn machine_addresses() -> Vec<IpAddr> {
     let mut found: BTreeSet<IpAddr> = ipv4_of(&v4).map(IpAddr::V4).collect();
     found.extend(ipv6_of(&v6).map(IpAddr::V6));
     found.into_iter().collect()
+}
+
+/// The addresses of some interfaces, by the kernel's rtnetlink. Interfaces that are not there have none.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub fn addresses_of(interfaces: &[&str]) -> Result<BTreeSet<IpAddr>, String> {
+    let failed = |e: std::io::Error| format!("addresses of interfaces: {e}");
+    let socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
+    let any = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).map_err(|e| failed(e.into()))?;
+    let indexes: BTreeSet<u32> = interfaces.iter().filter_map(|name| name_to_index(&any, name).ok()).collect();
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send_to(&bytes, &NetlinkAddress::new(0, 0), 0).map_err(failed)?;
+    let mut found = BTreeSet::new();
+    loop {
+        let (answer, _) = socket.recv_from_full().map_err(failed)?;
+        let mut rest = &answer[..];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|e| e.to_string())?;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(found),
+                NetlinkPayload::Error(error) => return Err(failed(error.to_io())),
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address))
+                    if indexes.contains(&address.header.index) =>
+                {
+                    found.extend(address.attributes.iter().filter_map(|attribute| match attribute {
+                        AddressAttribute::Address(ip) | AddressAttribute::Local(ip) => Some(*ip),
+                        _ => None,
+                    }));
+                }
+                _ => {}
+            }
+            // Messages begin at multiples of four.
+            let length = (message.header.length as usize).next_multiple_of(4).max(16);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
 }
 
 /// Local addresses of the kernel's routing trie: a line `|-- ADDRESS` followed by `/32 host LOCAL`.
@@ -124,6 +171,13 @@ async fn exchange(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_an_interface() {
+        let found = addresses_of(&["lo", "none-such"]).unwrap();
+        assert!(found.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
+        assert!(addresses_of(&[]).unwrap().is_empty());
+    }
 
     #[test]
     fn local_addresses_of_the_kernel() {

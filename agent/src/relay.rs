@@ -2,14 +2,16 @@
 //! Envoy's configuration stream, passed on to the control plane.
 //!
 //! Envoy speaks HTTP/2 on a Unix socket. For each of its streams of the aggregated discovery service (delta or state of the world)
-//! there is one connection to the control plane; what either side sends is passed on as it comes, without decoding. HTTP/2's flow
-//! control holds on both sides: when one does not read, the other is not read from.
+//! there is one connection to the control plane; what either side sends is passed on as it comes, without decoding (also extension
+//! configurations, ECDS). Where the agent answers DNS queries, [`crate::names`] shares the stream. HTTP/2's flow control holds on both sides: when one does not read, the other is not read from.
 //!
 //! When the control plane cannot be reached, Envoy's stream is held while the agent tries again, with a growing time between tries
 //! and jitter. When a running stream ends, so does Envoy's; Envoy opens another one and tells in it which versions it holds.
 
+use crate::dns::Dns;
 use crate::identity::{SecretStore, backoff};
 use crate::metrics::Metrics;
+use crate::names::{Requests, Subscription, Tap};
 use crate::settings::Endpoint;
 use crate::uds;
 use crate::upstream::{self, Credential, UpstreamError};
@@ -23,7 +25,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::UnixListener;
 
@@ -45,14 +47,15 @@ pub struct Relay {
     endpoint: Endpoint,
     store: Arc<SecretStore>,
     metrics: Arc<Metrics>,
+    dns: Option<Arc<Dns>>,
 }
 
 type RelayBody = Either<Tracked, Empty<Bytes>>;
 
 impl Relay {
-    /// A relay to the control plane at `endpoint`.
-    pub fn new(endpoint: Endpoint, store: Arc<SecretStore>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { endpoint, store, metrics })
+    /// A relay to the control plane at `endpoint`; `dns` gets the names of the mesh.
+    pub fn new(endpoint: Endpoint, store: Arc<SecretStore>, metrics: Arc<Metrics>, dns: Option<Arc<Dns>>) -> Arc<Self> {
+        Arc::new(Self { endpoint, store, metrics, dns })
     }
 
     /// Serves on a socket for as long as it is polled.
@@ -89,15 +92,22 @@ impl Relay {
             return Ok(refusal(UNIMPLEMENTED, &format!("{path} is not relayed")));
         }
         let (mut sender, credential) = self.connect().await;
+        let (tap, body) = match &self.dns {
+            Some(dns) => {
+                let (subscription, body) = Subscription::new(request.into_body(), path == METHODS[0], dns.clone());
+                (Some(Tap::new(subscription)), body)
+            }
+            None => (None, Requests::plain(request.into_body())),
+        };
         let exchange = async {
-            let request = self.upstream_request(&path, &credential, request.into_body())?;
+            let request = self.upstream_request(&path, &credential, body)?;
             sender.send_request(request).await.map_err(|e| UpstreamError::Exchange(e.to_string()))
         };
         match exchange.await {
             Ok(response) => {
                 tracing::info!(address = self.endpoint.address, "configuration stream opened");
                 let metrics = self.metrics.clone();
-                Ok(response.map(|body| Either::Left(Tracked::new(body, metrics))))
+                Ok(response.map(|body| Either::Left(Tracked::new(body, metrics, tap))))
             }
             Err(error) => {
                 self.metrics.connection_terminations.add();
@@ -108,7 +118,7 @@ impl Relay {
     }
 
     /// A connection, however long it takes. Envoy ends the wait by closing its stream.
-    async fn connect(&self) -> (hyper::client::conn::http2::SendRequest<Incoming>, Credential) {
+    async fn connect(&self) -> (hyper::client::conn::http2::SendRequest<Requests>, Credential) {
         let mut failures = 0;
         loop {
             match self.try_connect().await {
@@ -126,7 +136,7 @@ impl Relay {
 
     async fn try_connect(
         &self,
-    ) -> Result<(hyper::client::conn::http2::SendRequest<Incoming>, Credential), UpstreamError> {
+    ) -> Result<(hyper::client::conn::http2::SendRequest<Requests>, Credential), UpstreamError> {
         let credential = Credential::read(&self.endpoint, self.store.current().as_deref())?;
         Ok((upstream::connect(&self.endpoint, &credential).await?, credential))
     }
@@ -135,8 +145,8 @@ impl Relay {
         &self,
         path: &str,
         credential: &Credential,
-        body: Incoming,
-    ) -> Result<Request<Incoming>, UpstreamError> {
+        body: Requests,
+    ) -> Result<Request<Requests>, UpstreamError> {
         let scheme = if self.endpoint.plaintext { "http" } else { "https" };
         let mut request = Request::post(format!("{scheme}://{}{path}", self.endpoint.address))
             .body(body)
@@ -158,17 +168,35 @@ fn refusal(code: u8, message: &str) -> Response<RelayBody> {
     response
 }
 
-/// The control plane's side of a stream: passes all frames, and notes who ended it.
+/// The control plane's side of a stream: passes all frames but those that the agent itself asked for, and notes who ended it.
 pub struct Tracked {
     inner: Incoming,
     metrics: Arc<Metrics>,
+    tap: Option<Tap>,
     ended: bool,
 }
 
 impl Tracked {
-    fn new(inner: Incoming, metrics: Arc<Metrics>) -> Self {
+    fn new(inner: Incoming, metrics: Arc<Metrics>, tap: Option<Tap>) -> Self {
         metrics.streams.fetch_add(1, Relaxed);
-        Self { inner, metrics, ended: false }
+        Self { inner, metrics, tap, ended: false }
+    }
+
+    /// The next frame, past the tap.
+    fn poll_sorted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(tap) = &mut self.tap else { return Pin::new(&mut self.inner).poll_frame(cx) };
+        loop {
+            if let Some(piece) = tap.take_passed() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => tap.push(data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
     }
 }
 
@@ -177,7 +205,7 @@ impl Body for Tracked {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let polled = self.poll_sorted(cx);
         match &polled {
             Poll::Ready(None) => self.ended = true,
             Poll::Ready(Some(Err(error))) => {
@@ -195,7 +223,7 @@ impl Body for Tracked {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.tap.is_some() { SizeHint::default() } else { self.inner.size_hint() }
     }
 }
 

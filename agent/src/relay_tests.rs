@@ -34,7 +34,7 @@ async fn relay(address: SocketAddr) -> (TempDir, Arc<Metrics>, SendRequest<Out>)
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("XDS");
     let metrics = Arc::new(Metrics::default());
-    let relay = Relay::new(endpoint(address), Arc::default(), metrics.clone());
+    let relay = Relay::new(endpoint(address), Arc::default(), metrics.clone(), None);
     tokio::spawn(relay.serve(uds::listen(&path).await.unwrap()));
     let stream = TokioIo::new(UnixStream::connect(path).await.unwrap());
     let (sender, connection) =

@@ -33,7 +33,7 @@ impl Environment {
         }
     }
 
-    pub(super) fn duration(&self, name: &str, default: Duration) -> Result<Duration, String> {
+    pub(crate) fn duration(&self, name: &str, default: Duration) -> Result<Duration, String> {
         match self.get(name) {
             None => Ok(default),
             Some(text) => {

@@ -8,10 +8,11 @@ pub use environment::Environment;
 pub use identity::{CertificateFiles, Endpoint, IdentitySettings, KeyAlgorithm};
 
 use crate::cli::ProxyArgs;
+use crate::dns::DnsSettings;
 use crate::net;
 use crate::proxy_config::{self, Layer, Merged, ProxyConfig};
 use environment::read_pod_info;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub exit_on_zero_active_connections: bool,
     /// MINIMUM_DRAIN_DURATION
     pub minimum_drain: Duration,
+    /// The DNS proxy, where it is wanted.
+    pub dns: Option<DnsSettings>,
     /// What is set and has no effect.
     pub warnings: Vec<String>,
 }
@@ -95,7 +98,7 @@ impl Settings {
         warnings.extend(refused(&args, &env));
         let namespace = env.text("POD_NAMESPACE", "");
         let service_account = env.text("SERVICE_ACCOUNT", "default");
-        let addresses = addresses(&env)?;
+        let addresses = addresses(&env, &pod_annotations)?;
         let identity = identity::identity(&env, &proxy.config, (&namespace, &service_account))?;
         let discovery = identity::discovery(&env, &proxy.config)?;
         let v6 = addresses.iter().all(IpAddr::is_ipv6);
@@ -110,7 +113,9 @@ impl Settings {
                 "WORKLOAD_IDENTITY_SOCKET_FILE: {workload_socket:?} must be a file name without a folder"
             ));
         }
+        let dns = DnsSettings::gather(&env, &args.kind, &namespace, &domain)?;
         Ok(Self {
+            dns,
             name: env.text("POD_NAME", ""),
             namespace,
             service_account,
@@ -170,13 +175,12 @@ fn refused(args: &ProxyArgs, env: &Environment) -> Vec<String> {
     }
     let on = |name: &str| env.get(name).is_some_and(|v| !matches!(v, "0" | "false" | "False" | "FALSE"));
     for (name, what) in [
-        ("ISTIO_META_DNS_CAPTURE", "DNS is not captured"),
-        ("ISTIO_META_ENABLE_DNS_SERVER", "no DNS server is offered"),
         ("PROXY_CONFIG_XDS_AGENT", "ProxyConfig is not taken from the control plane"),
         ("PEER_METADATA_DISCOVERY", "upstream Envoy has no metadata discovery"),
         ("ENVOY_SECURE_METRICS_PORT", "no metrics over mTLS are offered"),
         ("ENVOY_SECURE_MERGED_METRICS_PORT", "no metrics over mTLS are offered"),
         ("ISTIO_META_ENABLE_SELF_DISCOVERY", "no local_cluster is written"),
+        ("GRPC_XDS_BOOTSTRAP", "no bootstrap for proxyless gRPC is written"),
     ] {
         if on(name) {
             warnings.push(format!("{name}: {what}"));
@@ -235,8 +239,8 @@ fn read_proxy_config(
 }
 
 /// The workload's address first, then those of the machine; a workload on a loopback address shares the machine with others, so
-/// that the machine's addresses are not its own.
-fn addresses(env: &Environment) -> Result<Vec<IpAddr>, String> {
+/// that the machine's addresses are not its own. Nor are those of interfaces that are left alone.
+fn addresses(env: &Environment, annotations: &BTreeMap<String, String>) -> Result<Vec<IpAddr>, String> {
     let own = match env.get("INSTANCE_IP") {
         None => None,
         Some(text) => Some(text.parse::<IpAddr>().map_err(|_| format!("INSTANCE_IP: {text:?} is no address"))?),
@@ -247,7 +251,12 @@ fn addresses(env: &Environment) -> Result<Vec<IpAddr>, String> {
         return Ok(vec![own]);
     }
     let mut all: Vec<IpAddr> = own.into_iter().collect();
-    all.extend(net::machine_addresses().into_iter().filter(|a| Some(*a) != own));
+    let left_alone = match annotations.get("traffic.sidecar.istio.io/excludeInterfaces") {
+        Some(names) => net::addresses_of(&names.split(',').map(str::trim).collect::<Vec<_>>())?,
+        None => BTreeSet::new(),
+    };
+    let further = net::machine_addresses().into_iter().filter(|a| Some(*a) != own && !left_alone.contains(a));
+    all.extend(further);
     if all.is_empty() {
         all = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     }

@@ -82,10 +82,10 @@ fn wrong_settings_are_named() {
 
 #[test]
 fn what_has_no_effect_is_named() {
-    let s = gather(&[("ISTIO_META_DNS_CAPTURE", "true"), ("CA_PROVIDER", "GoogleCA")]).unwrap();
+    let s = gather(&[("PROXY_CONFIG_XDS_AGENT", "true"), ("CA_PROVIDER", "GoogleCA")]).unwrap();
     assert_eq!(s.warnings.len(), 2);
-    assert!(s.warnings[0].contains("ISTIO_META_DNS_CAPTURE") && s.warnings[1].contains("CA_PROVIDER"));
-    assert!(gather(&[("ISTIO_META_DNS_CAPTURE", "false")]).unwrap().warnings.is_empty());
+    assert!(s.warnings[0].contains("PROXY_CONFIG_XDS_AGENT") && s.warnings[1].contains("CA_PROVIDER"));
+    assert!(gather(&[("PROXY_CONFIG_XDS_AGENT", "false")]).unwrap().warnings.is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `GET /healthz/ready` | 200 when Envoy is live and has configuration, else 503 with the reason |
 //! | `GET /stats/prometheus`, `/metrics` | the agent's metrics, then Envoy's and the application's |
 //! | `GET /app-health/...`, `/app-lifecycle/...` | the application's own probes and hooks |
+//! | `GET /debug/ndsz` | the names of the mesh that the DNS proxy knows; from loopback only |
 //! | `POST /quitquitquit` | ends agent and Envoy at once; from loopback only |
 //! | `POST /drain` | drains Envoy, which goes on until the agent is told to end; from loopback only |
 
@@ -20,6 +21,7 @@ pub use merge::Scraping;
 pub use probes::Probes;
 pub use ready::Readiness;
 
+use crate::dns::Dns;
 use crate::identity::SecretStore;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -48,6 +50,7 @@ pub struct StatusServer {
     scraping: Scraping,
     probes: Probes,
     readiness: Arc<Readiness>,
+    dns: Option<Arc<Dns>>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -61,10 +64,11 @@ impl StatusServer {
         store: Arc<SecretStore>,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
+        dns: Option<Arc<Dns>>,
         orders: mpsc::Sender<Order>,
     ) -> Result<Arc<Self>, String> {
         let scraping = Scraping::new(settings.clone(), store, metrics)?;
-        Ok(Arc::new(Self { scraping, probes: Probes::new(settings)?, readiness, orders }))
+        Ok(Arc::new(Self { scraping, probes: Probes::new(settings)?, readiness, dns, orders }))
     }
 
     /// Listens where the settings say.
@@ -114,12 +118,23 @@ impl StatusServer {
             }
             (&Method::POST, "/quitquitquit") => self.order(Order::Quit, peer),
             (&Method::POST, "/drain") => self.order(Order::Drain, peer),
+            (&Method::GET, "/debug/ndsz") => self.names(peer),
             (_, "/quitquitquit" | "/drain") => page(StatusCode::METHOD_NOT_ALLOWED, "use POST".into()),
             (_, path) if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") => {
                 self.probes.answer(request.into_parts().0).await
             }
             _ => page(StatusCode::NOT_FOUND, "not found".into()),
         })
+    }
+
+    fn names(&self, peer: IpAddr) -> Response<Page> {
+        if !peer.to_canonical().is_loopback() {
+            return page(StatusCode::FORBIDDEN, "only from this machine".into());
+        }
+        match self.dns.as_ref().and_then(|dns| dns.table()) {
+            Some(table) => page(StatusCode::OK, table.to_json()),
+            None => page(StatusCode::NOT_FOUND, "{}".into()),
+        }
     }
 
     fn order(&self, order: Order, peer: IpAddr) -> Response<Page> {

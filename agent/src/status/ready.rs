@@ -4,6 +4,7 @@
 //! Envoy's statistics say so. Once it has been ready it stays so until it is told to end: Envoy never goes back, and the probe comes
 //! through Envoy's own listener anyway.
 
+use crate::dns::Dns;
 use crate::metrics::Metrics;
 use crate::net;
 use crate::settings::Settings;
@@ -21,14 +22,15 @@ const STATS: &str = "/stats?usedonly&filter=^(server\\.state|listener_manager\\.
 pub struct Readiness {
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
+    dns: Option<Arc<Dns>>,
     was_ready: AtomicBool,
     ending: AtomicBool,
 }
 
 impl Readiness {
     /// Not ready yet.
-    pub fn new(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { settings, metrics, was_ready: AtomicBool::new(false), ending: AtomicBool::new(false) })
+    pub fn new(settings: Arc<Settings>, metrics: Arc<Metrics>, dns: Option<Arc<Dns>>) -> Arc<Self> {
+        Arc::new(Self { settings, metrics, dns, was_ready: AtomicBool::new(false), ending: AtomicBool::new(false) })
     }
 
     /// From now on the proxy is not ready any more.
@@ -52,6 +54,9 @@ impl Readiness {
         let answer = net::request(Method::GET, &self.settings.admin_address(), &path, TIMEOUT).await;
         let answer = answer.map_err(|e| format!("Envoy does not answer yet: {e}"))?;
         judge(&answer.text(), self.metrics.streams.load(Relaxed) > 0)?;
+        if self.dns.as_ref().is_some_and(|dns| dns.table().is_none()) {
+            return Err("DNS lookup table is not ready yet".into());
+        }
         self.was_ready.store(true, Relaxed);
         self.metrics.ready();
         Ok(())
