@@ -2,11 +2,24 @@
 //! The cables between this machine and the nodes: one bridge for all clusters, one veth pair for each node, and the routes by which
 //! nodes and this machine reach pods, Services and load balancers.
 
-use crate::plan::{BRIDGE, BRIDGE_ADDRESS, Node, Plan};
+use crate::plan::{BRIDGE, BRIDGE_ADDRESS, Node, Plan, cluster_interfaces};
 use crate::state::Lock;
 use anyhow::{Context, Result};
 use rustix::process::Pid;
+use std::path::Path;
 use tiphys_cluster_tests::command::run;
+
+/// Whether a cluster with this index has a node on this machine.
+pub fn is_used(index: u8) -> bool {
+    let prefix = cluster_interfaces(index);
+    let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return false };
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).any(|name| name.starts_with(&prefix))
+}
+
+/// Whether a node's cable is there.
+pub fn is_connected(node: &Node) -> bool {
+    Path::new("/sys/class/net").join(&node.interface).exists()
+}
 
 /// Makes the bridge of all clusters, if it is not there.
 ///

@@ -88,7 +88,7 @@ impl Plan {
             ip: Ipv4Addr::new(172, 30, self.index, number),
             pods: format!("10.{}.{}.0/22", 128 + self.index, (number - 1) * 4),
             zone: format!("zone-{number}"),
-            interface: format!("{BRIDGE}c{}n{number}", self.index),
+            interface: format!("{}{number}", cluster_interfaces(self.index)),
             folder: self.folder.join(format!("node-{number}")),
             logs: self.logs.join(format!("node-{number}")),
             cgroup: format!("tiphys/{}/node-{number}", self.name),
@@ -144,6 +144,11 @@ impl Plan {
     pub fn pki(&self, file: &str) -> PathBuf {
         self.folder.join("pki").join(file)
     }
+}
+
+/// How the names of the interfaces of a cluster's nodes begin.
+pub fn cluster_interfaces(index: u8) -> String {
+    format!("{BRIDGE}c{index}n")
 }
 
 impl Node {

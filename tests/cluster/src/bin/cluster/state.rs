@@ -3,6 +3,7 @@
 //! ended, so that whoever comes later knows all that it may have left. The first process of a node is found by its arguments, which
 //! name the node's folder: that holds even if whoever started it was killed on the spot.
 
+use crate::network;
 use crate::plan::{MAX_CLUSTERS, Node, Plan};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
@@ -69,7 +70,9 @@ pub fn claim(_lock: &Lock, name: &str, nodes: u8) -> Result<Plan> {
         return Ok(plan);
     }
     let taken: BTreeSet<_> = load_all()?.into_iter().map(|plan| plan.index).collect();
-    let index = (0..MAX_CLUSTERS).find(|index| !taken.contains(index)).unwrap_or(MAX_CLUSTERS);
+    // A cluster of another cache folder is known by its cables alone.
+    let free = |index: &u8| !taken.contains(index) && !network::is_used(*index);
+    let index = (0..MAX_CLUSTERS).find(free).unwrap_or(MAX_CLUSTERS);
     let plan = Plan::new(name, index, nodes)?;
     let _ = fs::remove_dir_all(&plan.logs);
     fs::create_dir_all(&plan.folder).with_context(|| format!("cannot make {}", plan.folder.display()))?;

@@ -157,7 +157,7 @@ fn link_tools(plan: &Plan, programs: &Programs) -> Result<()> {
 
 /// Starts a node that does not run.
 fn start(lock: &Lock, plan: &Plan, node: &Node, programs: &Programs) -> Result<()> {
-    if state::first_process(node).is_some() && node.folder.join("connected").exists() {
+    if state::first_process(node).is_some() && node.folder.join("connected").exists() && network::is_connected(node) {
         return Ok(());
     }
     // What is left of one that died is ended first: a node has one first process.
