@@ -121,7 +121,7 @@ kinds! {
     /// Istio's routes of a host.
     VirtualService(networking::VirtualService): "networking.istio.io", "VirtualService", "virtualservices", ["v1", "v1beta1", "v1alpha3"], true, Spec, Proto;
     /// Istio's policies for traffic to a host.
-    DestinationRule(networking::DestinationRule): "networking.istio.io", "DestinationRule", "destinationrules", ["v1", "v1beta1", "v1alpha3"], true, Spec, Proto;
+    DestinationRule(Box<networking::DestinationRule>): "networking.istio.io", "DestinationRule", "destinationrules", ["v1", "v1beta1", "v1alpha3"], true, Spec, Proto;
     /// Istio's gateway.
     IstioGateway(networking::Gateway): "networking.istio.io", "Gateway", "gateways", ["v1", "v1beta1", "v1alpha3"], true, Spec, Proto;
     /// A service that the mesh is told of.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 use tiphys_api::mesh::{MeshConfig, MeshNetworks};
-use tiphys_compile::{Compiler, Settings, Snapshot};
+use tiphys_compile::{Compiler, Settings};
 use tiphys_source::{Report, dir, in_force};
 use tiphys_view::{Memo, generators, render};
 
@@ -78,7 +78,7 @@ impl Job {
         for (key, problems) in snapshot.warnings.iter() {
             said.extend(problems.iter().map(|problem| format!("{key}: {problem}")));
         }
-        self.write_statuses(&compiler, &snapshot)?;
+        self.write_statuses(&compiler)?;
         let (generators, memo) = (generators(), Memo::default());
         for Proxy { name, node } in proxies::read(&self.proxies)? {
             let mut types = asked::Types::default();
@@ -99,9 +99,9 @@ impl Job {
     }
 
     /// Writes status.yaml: each object that has a status, with nothing else of it.
-    fn write_statuses(&self, compiler: &Compiler, snapshot: &Snapshot) -> anyhow::Result<()> {
+    fn write_statuses(&self, compiler: &Compiler) -> anyhow::Result<()> {
         let mut text = String::new();
-        for (key, status) in &snapshot.gateway_api.statuses {
+        for (key, status) in compiler.statuses().iter() {
             let Some(object) = compiler.store().get(key.kind, &key.namespace, &key.name) else { continue };
             let mut metadata = serde_json::json!({ "name": key.name });
             if !key.namespace.is_empty() {

@@ -3,13 +3,16 @@
 
 use crate::credentials::{self, NamedCredential};
 use crate::endpoints::{EndpointInputs, EndpointTable, touched};
-use crate::gateway::{self, GatewayApi};
+use crate::gateway::{self, AddressInputs, GatewayApi};
 use crate::lower::Table;
 use crate::security::{self, Security};
+use crate::selection::Selection;
 use crate::services::ServiceTable;
+use crate::wanted::{WantedInputs, WantedTable};
 use crate::workloads::WorkloadTable;
 use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh, unsupported};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
@@ -35,6 +38,8 @@ pub struct Compiler {
     destination_rules: Table<DestinationRule>,
     merged_rules: Arc<DestinationRules>,
     credentials: Table<NamedCredential>,
+    wanted: WantedTable,
+    statuses: Arc<BTreeMap<Key, Value>>,
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
@@ -44,11 +49,13 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler without objects.
     pub fn new(config: &MeshConfig, settings: Settings) -> Self {
+        let mut store = Store::default();
+        store.select(Selection::new(config, settings.text("REVISION", "")));
         Self {
             mesh: Marked::new(lower_mesh(config, &settings)),
             settings,
             mesh_changed: true,
-            store: Store::default(),
+            store,
             services: ServiceTable::default(),
             workloads: WorkloadTable::default(),
             endpoints: EndpointTable::default(),
@@ -60,6 +67,8 @@ impl Compiler {
             destination_rules: Table::new(Kind::DestinationRule, istio::destination_rule::lower),
             merged_rules: Arc::default(),
             credentials: Table::new(Kind::Secret, credentials::lower),
+            wanted: WantedTable::default(),
+            statuses: Arc::default(),
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
@@ -72,6 +81,7 @@ impl Compiler {
         let mesh = Marked::new(lower_mesh(config, &self.settings));
         self.mesh_changed |= mesh != self.mesh;
         self.mesh = mesh;
+        self.store.select(Selection::new(config, self.settings.text("REVISION", "")));
     }
 
     /// Puts an object in force, or takes it out. Nothing is computed before the next [`Compiler::snapshot`].
@@ -85,6 +95,16 @@ impl Compiler {
             requests: self.requests.sorted().clone(),
             authorization: self.authorization.sorted().clone(),
         }
+    }
+
+    /// The Secrets and ConfigMaps that gateways use, as of the last snapshot.
+    pub fn wanted(&self) -> &BTreeSet<Key> {
+        self.wanted.keys()
+    }
+
+    /// What the statuses of objects should say as of the last snapshot, without times. The same map comes back while nothing of it changed.
+    pub fn statuses(&self) -> &Arc<BTreeMap<Key, Value>> {
+        &self.statuses
     }
 
     /// The objects in force.
@@ -114,21 +134,45 @@ impl Compiler {
             workloads: self.workloads.current(),
             cx: &cx,
         };
-        differs |= self.endpoints.update(&inputs, &touched_services, all);
+        let mut reach = self.endpoints.update(&inputs, &touched_services, all);
+        differs |= reach;
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
         differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
-        differs |= self.gateways.update(&self.store, &changed, &cx, all);
+        let mut uses = self.gateways.update(&self.store, &changed, &cx, all);
         if all || GatewayApi::reads(&changed) {
             let built = GatewayApi::build(&self.store, &self.mesh, self.services.current());
             differs |= !built.same(&self.gateway_api);
+            uses |= built.wanted != self.gateway_api.wanted;
             self.gateway_api = Arc::new(built);
+            reach = true;
+        }
+        if reach {
+            let (services, endpoints) = (self.services.current(), self.endpoints.current());
+            let mut statuses = self.gateway_api.statuses.clone();
+            statuses.extend(self.gateway_api.gateway_statuses(AddressInputs {
+                store: &self.store,
+                services,
+                endpoints,
+            }));
+            if *self.statuses != statuses {
+                self.statuses = Arc::new(statuses);
+            }
         }
         differs |= self.telemetry.update(&self.store, &changed, &cx, all);
         let rules = self.destination_rules.update(&self.store, &changed, &cx, all);
         if rules || all {
             self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
         }
-        differs |= rules | all;
+        uses |= rules | all | workloads.iter().any(|one| self.wanted.is_news(&one.namespace, &one.labels));
+        if uses {
+            self.wanted.update(&WantedInputs {
+                gateways: self.gateways.sorted(),
+                rules: self.destination_rules.sorted(),
+                workloads: self.workloads.current(),
+                referred: &self.gateway_api.wanted,
+            });
+        }
+        differs |= uses;
         differs |= self.credentials.update(&self.store, &changed, &cx, all);
         differs |= self.peers.update(&self.store, &changed, &cx, all);
         differs |= self.requests.update(&self.store, &changed, &cx, all);

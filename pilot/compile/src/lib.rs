@@ -19,6 +19,7 @@ mod mesh;
 mod proxy_config;
 mod scope;
 pub mod security;
+mod selection;
 mod services;
 mod settings;
 mod snapshot;
@@ -26,6 +27,7 @@ mod store;
 mod targets;
 pub mod telemetry;
 mod unsupported;
+mod wanted;
 mod workloads;
 
 pub use compiler::Compiler;

@@ -82,6 +82,11 @@ impl Workloads {
         self.by_object.get(&Key { kind, namespace: namespace.to_string(), name: name.to_string() })
     }
 
+    /// All of them, by kind, namespace and name.
+    pub fn all(&self) -> impl Iterator<Item = &Marked<Workload>> {
+        self.by_object.values()
+    }
+
     /// The workloads of a namespace.
     pub fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Marked<Workload>> {
         [Kind::Pod, Kind::WorkloadEntry].into_iter().flat_map(move |kind| {

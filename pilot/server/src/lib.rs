@@ -14,6 +14,7 @@ pub mod ports;
 pub mod pushes;
 pub mod serve;
 pub mod settings;
+pub mod statuses;
 pub mod tasks;
 pub mod tls;
 pub mod trust;

@@ -12,6 +12,7 @@ use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::Compiler;
 use tiphys_source::Source;
 use tiphys_source::dir::DirSource;
+use tiphys_source::kube::Wanted;
 use tiphys_view::{Views, generators};
 use tiphys_xds::AdsService;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,7 @@ pub use crate::ports::Bound;
 use crate::ports::{Ports, ads_options, pages};
 use crate::pushes::{Pushes, Told};
 use crate::settings::{self, Settings};
+use crate::statuses::Statuses;
 use crate::tasks::Tasks;
 use crate::trust::{Trust, TrustInputs};
 use crate::version;
@@ -117,10 +119,14 @@ fn name_without_effect(args: &ServeArgs) {
 }
 
 /// Where objects come from: the folder if one is given, else the cluster.
-fn source(args: &ServeArgs, cluster: Option<&Cluster>) -> anyhow::Result<Box<dyn Source>> {
+fn source(
+    args: &ServeArgs,
+    cluster: Option<&Cluster>,
+    wanted: watch::Receiver<Wanted>,
+) -> anyhow::Result<Box<dyn Source>> {
     match (&args.config_dir, cluster) {
         (Some(folder), _) => Ok(Box::new(DirSource::new(folder))),
-        (None, Some(cluster)) => Ok(Box::new(cluster.source())),
+        (None, Some(cluster)) => Ok(Box::new(cluster.source(wanted))),
         (None, None) => bail!("--configDir is needed where there is no Kubernetes cluster"),
     }
 }
@@ -147,6 +153,8 @@ impl Server {
         let (ask, queries) = mpsc::channel(BATCHES);
         let (publish, published) = watch::channel(Published::first(mesh));
         let (accounts, known_accounts) = watch::channel(BTreeSet::new());
+        let (wanted, known_wanted) = watch::channel(None);
+        let (statuses, known_statuses) = watch::channel(tiphys_status::Wanted::default());
         let parts = WriterParts {
             batches,
             queries,
@@ -157,6 +165,8 @@ impl Server {
             metrics: metrics.clone(),
             published: publish,
             accounts,
+            wanted,
+            statuses: Statuses::new(statuses),
             tokens: trust.tokens.clone(),
         };
         let mut tasks = Tasks::default();
@@ -179,7 +189,7 @@ impl Server {
 
         let inputs = WebhookInputs::new(&args, &settings, &trust, &metrics, &published, cluster.as_ref());
         let webhooks = webhooks::start(inputs, &mut tasks).await?;
-        let source = source(&args, cluster.as_ref())?;
+        let source = source(&args, cluster.as_ref(), known_wanted)?;
         tracing::info!("objects come from {}", source.name());
         tasks.spawn("source", async move { source.run(sink).await.map_err(Into::into) });
         tasks.spawn("writer", Writer::new(parts, compiler).run());
@@ -195,6 +205,7 @@ impl Server {
                 metrics: &metrics,
                 views: &views,
                 published: &published,
+                statuses: known_statuses,
                 queries: &ask,
                 webhooks: webhooks.as_ref(),
                 tasks: &mut tasks,

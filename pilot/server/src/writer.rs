@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tiphys_api::mesh::MeshConfig;
-use tiphys_api::{Kind, Object, Severity};
+use tiphys_api::{Key, Kind, Object, Severity};
 use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::Compiler;
-use tiphys_source::{Batch, Report, ReportId, in_force};
+use tiphys_source::{Batch, Change, Report, ReportId, in_force};
 use tiphys_view::Views;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
@@ -20,6 +20,7 @@ use crate::gather::{Debounce, Due, Gather};
 use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 use crate::pushes::{Pushes, name_changes};
+use crate::statuses::Statuses;
 
 /// A question that only the writer can answer.
 pub type ObjectsQuery = oneshot::Sender<Vec<Arc<Object>>>;
@@ -64,6 +65,10 @@ pub struct WriterParts {
     pub published: watch::Sender<Published>,
     /// Told of the mesh's service accounts.
     pub accounts: watch::Sender<BTreeSet<ServiceAccount>>,
+    /// Told of the Secrets and ConfigMaps that gateways use.
+    pub wanted: watch::Sender<Option<BTreeSet<Key>>>,
+    /// Told of the statuses that objects should have.
+    pub statuses: Statuses,
     /// Writes their tokens, where it is asked for.
     pub tokens: Option<Arc<DevTokenIssuer>>,
 }
@@ -154,20 +159,56 @@ impl Writer {
         }
         self.publish();
         if !synced.is_empty() && !self.waiting_for.is_empty() {
+            let named = |kind: &Kind| matches!(kind, Kind::Secret | Kind::ConfigMap);
+            let others = self.waiting_for.iter().any(|kind| !named(kind));
             self.waiting_for.retain(|kind| !synced.contains(kind));
             if self.waiting_for.is_empty() {
                 self.first_picture().await?;
+            } else if others && self.waiting_for.iter().all(named) {
+                // Only now it is known which of them are wanted.
+                self.first_look().await?;
             }
         }
         Ok(())
     }
 
+    /// All that waits, without waiting.
+    fn all_due(&mut self) -> Due {
+        let all = Debounce { after: std::time::Duration::ZERO, max: std::time::Duration::ZERO, endpoints: true };
+        let due = self.gather.take(&all, Instant::now());
+        due.unwrap_or(Due { changes: Vec::new(), mesh: false, since: self.started })
+    }
+
+    /// Makes a picture that nobody is served, for what it wants.
+    async fn first_look(&mut self) -> anyhow::Result<()> {
+        let changes = self.all_due().changes;
+        let mut compiler = self.compiler.take().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))?;
+        let looked = tokio::task::spawn_blocking(move || {
+            apply(&mut compiler, &changes);
+            compiler.snapshot();
+            compiler
+        });
+        self.tell_wanted(looked.await?);
+        Ok(())
+    }
+
+    /// Takes the compiler back, and tells what it wants.
+    fn tell_wanted(&mut self, compiler: Compiler) {
+        self.parts.wanted.send_if_modified(|wanted| {
+            let differs = wanted.as_ref() != Some(compiler.wanted());
+            if differs {
+                *wanted = Some(compiler.wanted().clone());
+            }
+            differs
+        });
+        self.compiler = Some(compiler);
+    }
+
     async fn first_picture(&mut self) -> anyhow::Result<()> {
         let since = self.started;
         // Nothing to wait for any more: all there is goes into the first picture.
-        let all = Debounce { after: std::time::Duration::ZERO, max: std::time::Duration::ZERO, endpoints: true };
-        let due = self.gather.take(&all, Instant::now());
-        self.push(due.unwrap_or(Due { changes: Vec::new(), mesh: false, since })).await?;
+        let due = self.all_due();
+        self.push(due).await?;
         self.parts.published.send_modify(|published| published.ready = true);
         let objects: usize = self.compiler()?.store().counts().map(|(_, count)| count).sum();
         let errors = self.reports.values().filter(|report| report.is_error()).count();
@@ -240,8 +281,11 @@ impl Writer {
         let Due { changes, mesh, since } = due;
         let metrics = self.parts.metrics.clone();
         metrics.debounce.observe(since.elapsed().as_secs_f64());
-        let accounts = changes.iter().any(|change| change.key.kind == Kind::ServiceAccount);
-        let proxy_configs = changes.iter().any(|change| change.key.kind == Kind::ProxyConfig);
+        // Changes of before the first picture may have been looked at already.
+        let first = !self.parts.published.borrow().ready;
+        let accounts = first || changes.iter().any(|change| change.key.kind == Kind::ServiceAccount);
+        let proxy_configs = first || changes.iter().any(|change| change.key.kind == Kind::ProxyConfig);
+        let touched = changes.iter().any(|change| change.key.kind.is_gateway_api());
         let what = name_changes(changes.iter().map(|change| &change.key), mesh);
         metrics.push_triggers.with_label_values(&[if mesh { "global" } else { trigger(&changes) }]).inc();
         let mut compiler = self.compiler.take().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))?;
@@ -249,9 +293,7 @@ impl Writer {
         let named = what.clone();
         let made = tokio::task::spawn_blocking(move || {
             let began = std::time::Instant::now();
-            for change in &changes {
-                in_force(change).into_iter().for_each(|(key, object)| compiler.apply(key, object));
-            }
+            apply(&mut compiler, &changes);
             let snapshot = compiler.snapshot();
             let took = began.elapsed();
             let services = snapshot.services.all.len();
@@ -275,7 +317,8 @@ impl Writer {
             let objects = Arc::new(compiler.store().of_kind(Kind::ProxyConfig).cloned().collect());
             self.parts.published.send_modify(|published| published.proxy_configs = objects);
         }
-        self.compiler = Some(compiler);
+        self.parts.statuses.tell(&compiler, touched);
+        self.tell_wanted(compiler);
         if generation.is_none() {
             tracing::info!(target: "push", "{what}: nothing changed for any proxy, {:.1} ms", since.elapsed().as_secs_f64() * 1e3);
         }
@@ -283,8 +326,14 @@ impl Writer {
     }
 }
 
+fn apply(compiler: &mut Compiler, changes: &[Change]) {
+    for change in changes {
+        in_force(change).into_iter().for_each(|(key, object)| compiler.apply(key, object));
+    }
+}
+
 /// istiod's name for the reason of a push.
-fn trigger(changes: &[tiphys_source::Change]) -> &'static str {
+fn trigger(changes: &[Change]) -> &'static str {
     match changes.first().map(|change| change.key.kind) {
         Some(Kind::EndpointSlice | Kind::Endpoints | Kind::Pod) => "endpoint",
         Some(Kind::Service | Kind::ServiceEntry) => "service",

@@ -2,6 +2,8 @@
 //! Gateways and ListenerSets: each listener becomes a gateway of the model and a parent of routes.
 
 use super::class::{self, Class};
+use super::conflicts::Taken;
+use super::gateway_status::{Seen, SeenListener, SeenSet};
 use super::{INTERNAL, Inputs, Refusal, listener};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,11 +36,19 @@ impl Listener {
     }
 }
 
-/// All listeners, those of each Gateway before those of its ListenerSets.
-pub(super) fn lower(inputs: &Inputs<'_>, warnings: &mut BTreeMap<Key, Vec<Problem>>) -> Vec<Listener> {
-    let mut listeners = Vec::new();
+/// All listeners, those of each Gateway before those of its ListenerSets; and the Gateways, for their statuses.
+pub(super) fn lower(inputs: &Inputs<'_>, warnings: &mut BTreeMap<Key, Vec<Problem>>) -> (Vec<Listener>, Vec<Seen>) {
+    let (mut listeners, mut all) = (Vec::new(), Vec::new());
     for object in inputs.store.of_kind(Kind::Gateway) {
         let Spec::Gateway(spec) = &object.spec else { continue };
+        let mut seen = Seen {
+            object: object.clone(),
+            unmanaged: false,
+            services: Vec::new(),
+            ignored: Vec::new(),
+            listeners: Vec::new(),
+            sets: Vec::new(),
+        };
         match class::of_name(inputs, &spec.gateway_class_name) {
             Some(Class::Gateway) => {}
             Some(Class::Waypoint | Class::EastWest) => {
@@ -46,23 +56,42 @@ pub(super) fn lower(inputs: &Inputs<'_>, warnings: &mut BTreeMap<Key, Vec<Proble
                 warn(warnings, object, "spec.gatewayClassName", message);
                 continue;
             }
-            Some(Class::Unmanaged) | None => continue,
+            Some(Class::Unmanaged) => {
+                all.push(Seen { unmanaged: true, ..seen });
+                continue;
+            }
+            None => continue,
         }
         let (services, ignored) = class::services(&object.meta, spec, &inputs.mesh.domain);
         if !ignored.is_empty() {
             let message = format!("only Hostname is supported, ignoring {ignored:?}");
             warn(warnings, object, "spec.addresses", &message);
         }
-        if services.is_empty() {
-            continue;
-        }
+        (seen.services, seen.ignored) = (services.clone(), ignored);
+        let served = !services.is_empty();
         let parent = Parent { inputs, object, spec, attachment: Attachment::Services(services) };
-        parent.listeners(object, &spec.listeners, &mut listeners, warnings);
-        for (set, entries) in sets(&parent) {
-            parent.listeners(set, entries, &mut listeners, warnings);
+        let mut taken = Taken::default();
+        if served {
+            let mut making = Making { made: &mut listeners, warnings: &mut *warnings, taken: &mut taken };
+            seen.listeners = parent.listeners(object, &spec.listeners, &mut making);
         }
+        for (set, entries) in sets(&parent) {
+            let refused = !accepts(&parent, &set.meta.namespace);
+            let mut making = Making { made: &mut listeners, warnings: &mut *warnings, taken: &mut taken };
+            let entries = if refused || !served { &[] } else { entries };
+            let listeners = parent.listeners(set, entries, &mut making);
+            seen.sets.push(SeenSet { object: set.clone(), refused, listeners });
+        }
+        all.push(seen);
     }
-    listeners
+    (listeners, all)
+}
+
+/// What listeners are added to.
+struct Making<'a, 'l> {
+    made: &'a mut Vec<Listener>,
+    warnings: &'a mut BTreeMap<Key, Vec<Problem>>,
+    taken: &'a mut Taken<'l>,
 }
 
 fn warn(warnings: &mut BTreeMap<Key, Vec<Problem>>, object: &Object, path: &str, message: &str) {
@@ -77,21 +106,47 @@ struct Parent<'a> {
     attachment: Attachment,
 }
 
-impl Parent<'_> {
+impl<'l> Parent<'l> {
     fn listeners(
         &self,
         owner: &Object,
-        entries: &[api::gateway::Listener],
-        made: &mut Vec<Listener>,
-        warnings: &mut BTreeMap<Key, Vec<Problem>>,
-    ) {
+        entries: &'l [api::gateway::Listener],
+        making: &mut Making<'_, 'l>,
+    ) -> Vec<SeenListener> {
+        let mut all = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            let (server, wrong) = listener::server(self.inputs, owner, self.spec, entry);
-            for Refusal { reason, message } in &wrong {
-                let path = format!("spec.listeners[{index}]");
-                warn(warnings, owner, &path, &format!("{message} ({reason}): the listener is not opened"));
+            let path = format!("spec.listeners[{index}]");
+            let mut seen = SeenListener {
+                name: entry.name.clone(),
+                port: entry.port,
+                internal: Str::default(),
+                kinds: listener::kinds(entry),
+                odd_kinds: listener::asks_for_odd_kinds(entry),
+                bare: false,
+                wrong: Vec::new(),
+                conflict: making.taken.take(entry),
+            };
+            if let Some(reason) = seen.conflict {
+                let message =
+                    format!("another listener has its port and hostname ({reason}): the listener is not opened");
+                warn(making.warnings, owner, &path, &message);
+                all.push(seen);
+                continue;
             }
-            let Some(server) = server else { continue };
+            let (server, mut wrong) = listener::server(self.inputs, owner, self.spec, entry);
+            for Refusal { reason, message } in &wrong {
+                warn(making.warnings, owner, &path, &format!("{message} ({reason}): the listener is not opened"));
+            }
+            seen.bare = listener::lacks_tls(entry);
+            if seen.bare && owner.kind() == Kind::Gateway {
+                // It is a place for ListenerSets to be.
+                wrong.clear();
+            }
+            seen.wrong = wrong;
+            let Some(server) = server else {
+                all.push(seen);
+                continue;
+            };
             let gateway = Gateway {
                 name: format!("{}~{INTERNAL}~{}", owner.meta.name, entry.name).into(),
                 namespace: owner.meta.namespace.as_str().into(),
@@ -103,7 +158,7 @@ impl Parent<'_> {
                 proxy_namespace: self.object.meta.namespace.as_str().into(),
                 listener_set: owner.kind() == Kind::ListenerSet,
             };
-            made.push(Listener {
+            let listener = Listener {
                 owner: owner.key(),
                 section: entry.name.clone(),
                 port: entry.port,
@@ -111,13 +166,17 @@ impl Parent<'_> {
                 hostname: entry.hostname.clone().unwrap_or_default(),
                 kinds: listener::kinds(entry),
                 gateway: Marked::new(gateway),
-                usable: wrong.is_empty(),
-            });
+                usable: seen.wrong.is_empty(),
+            };
+            seen.internal = listener.internal_name();
+            making.made.push(listener);
+            all.push(seen);
         }
+        all
     }
 }
 
-/// The ListenerSets of a Gateway that it lets add listeners, the oldest first.
+/// The ListenerSets that are of a Gateway, the oldest first.
 fn sets<'a>(parent: &Parent<'a>) -> Vec<(&'a Arc<Object>, &'a [api::gateway::Listener])> {
     let mut sets: Vec<(&Arc<Object>, &[api::gateway::Listener])> = parent
         .inputs
@@ -129,7 +188,6 @@ fn sets<'a>(parent: &Parent<'a>) -> Vec<(&'a Arc<Object>, &'a [api::gateway::Lis
             }
             _ => None,
         })
-        .filter(|(object, _)| accepts(parent, &object.meta.namespace))
         .collect();
     sets.sort_by(|(a, _), (b, _)| {
         let key = |object: &Object| (object.meta.creation, object.meta.namespace.clone(), object.meta.name.clone());

@@ -29,7 +29,12 @@ pub(super) fn server(
         "TLS" => Protocol::Tls,
         "TCP" => Protocol::Tcp,
         other => {
-            wrong.push(Refusal::new("UnsupportedProtocol", format!("protocol {other:?} is unsupported")));
+            let upper = other.to_ascii_uppercase();
+            let hint = match upper.as_str() {
+                "HTTP" | "HTTPS" | "TLS" | "TCP" => format!(". hint: {upper:?} (uppercase) may be supported"),
+                _ => String::new(),
+            };
+            wrong.push(Refusal::new("UnsupportedProtocol", format!("protocol {other:?} is unsupported{hint}")));
             return (None, wrong);
         }
     };
@@ -103,6 +108,17 @@ pub(super) fn selects(selector: &api::common::LabelSelector, labels: &BTreeMap<S
                 _ => false,
             }
         })
+}
+
+/// Whether a listener has no TLS settings although its protocol needs them.
+pub(super) fn lacks_tls(listener: &api::gateway::Listener) -> bool {
+    listener.tls.is_none() && matches!(listener.protocol.as_str(), "HTTPS" | "TLS")
+}
+
+/// Whether a listener asks for kinds of routes that it cannot take.
+pub(super) fn asks_for_odd_kinds(listener: &api::gateway::Listener) -> bool {
+    let wanted = listener.allowed_routes.as_ref().map_or(0, |allowed| allowed.kinds.len());
+    wanted > 0 && kinds(listener).len() != wanted
 }
 
 /// The kinds of routes that a listener takes.
@@ -206,7 +222,7 @@ fn certificates(made: &mut ServerTls, of: &Tls<'_>) -> Result<(), Refusal> {
 }
 
 fn secret(of: &Tls<'_>, namespace: &str, name: &str) -> Result<(), String> {
-    let object = of.inputs.store.get(Kind::Secret, namespace, name);
+    let object = of.inputs.look(Kind::Secret, namespace, name);
     let Some(Spec::Secret(secret)) = object.map(|object| &object.spec) else {
         return Err(format!("secret {namespace}/{name} not found"));
     };
@@ -253,7 +269,11 @@ fn client_certificates(made: &mut ServerTls, of: &Tls<'_>, mode: Option<&str>) -
             return Err(Refusal::new("InvalidCACertificateKind", message));
         }
     };
-    if of.inputs.store.get(kind, namespace, name).is_none() {
+    if kind == Kind::Secret {
+        // Authorities beside a certificate have a Secret of their own.
+        of.inputs.look(kind, namespace, &format!("{name}-cacert"));
+    }
+    if of.inputs.look(kind, namespace, name).is_none() {
         let message = format!(
             "invalid CA certificate reference {name}, {} {namespace}/{name} not found",
             kind.name().to_lowercase()

@@ -6,9 +6,12 @@
 //! into those of the model; [`routes`] lays the rules of all routes of one parent and host together in the order of precedence that the
 //! API asks for. Statuses are a second output of each step.
 
+mod addresses;
 mod backend;
 mod class;
+mod conflicts;
 mod filters;
+mod gateway_status;
 mod gateways;
 mod grants;
 mod grpc;
@@ -22,11 +25,14 @@ mod status;
 mod tests;
 
 use crate::{Services, Store};
+pub use addresses::AddressInputs;
+use gateway_status::{Attached, Seen};
 use grants::Grants;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tiphys_api::{Key, Kind, Problem};
+use tiphys_api::{Key, Kind, Object, Problem};
 use tiphys_model::{Gateway, Marked, Mesh, VirtualService};
 
 /// The API group of Gateways and routes.
@@ -57,6 +63,18 @@ pub(crate) struct Inputs<'a> {
     pub mesh: &'a Mesh,
     pub services: &'a Services,
     grants: Grants,
+    /// Secrets and ConfigMaps that were looked for.
+    wanted: RefCell<BTreeSet<Key>>,
+}
+
+impl Inputs<'_> {
+    /// A Secret or ConfigMap, which is wanted from now on.
+    fn look(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        let (namespace, name) = (namespace.to_string(), name.to_string());
+        let found = self.store.get(kind, &namespace, &name);
+        self.wanted.borrow_mut().insert(Key { kind, namespace, name });
+        found
+    }
 }
 
 /// The Gateway API in the words of the model.
@@ -66,24 +84,38 @@ pub struct GatewayApi {
     pub gateways: Vec<Marked<Gateway>>,
     /// Routes.
     pub virtual_services: Vec<Marked<VirtualService>>,
-    /// Statuses by object, without times.
+    /// Statuses of classes and routes by object, without times.
     pub statuses: BTreeMap<Key, Value>,
+    /// The Gateways, for their statuses.
+    seen: Arc<Vec<Seen>>,
+    /// The number of routes of each listener.
+    attached: Attached,
     /// What was left out of objects, and routes that a parent does not accept.
     pub warnings: BTreeMap<Key, Vec<Problem>>,
+    /// Secrets and ConfigMaps that are referred to, as far as that is allowed.
+    pub wanted: BTreeSet<Key>,
 }
 
 impl GatewayApi {
     /// Lowers all objects of the Gateway API.
     pub fn build(store: &Store, mesh: &Mesh, services: &Services) -> Self {
-        let inputs = Inputs { store, mesh, services, grants: Grants::build(store) };
+        let inputs = Inputs { store, mesh, services, grants: Grants::build(store), wanted: RefCell::default() };
         let mut built = Self::default();
-        let listeners = gateways::lower(&inputs, &mut built.warnings);
+        let (listeners, seen) = gateways::lower(&inputs, &mut built.warnings);
+        built.seen = Arc::new(seen);
         built.gateways = listeners.iter().filter(|one| one.usable).map(|one| one.gateway.clone()).collect();
         built.statuses = status::classes(&inputs);
-        let (services, statuses) = routes::lower(&inputs, &listeners, &mut built.warnings);
-        built.virtual_services = services;
-        built.statuses.extend(statuses);
+        let routes = routes::lower(&inputs, &listeners, &mut built.warnings);
+        built.virtual_services = routes.services;
+        built.statuses.extend(routes.statuses);
+        built.attached = routes.attached;
+        built.wanted = inputs.wanted.into_inner();
         built
+    }
+
+    /// The statuses of Gateways and ListenerSets: where they can be reached changes with the endpoints, too.
+    pub fn gateway_statuses(&self, inputs: AddressInputs<'_>) -> BTreeMap<Key, Value> {
+        gateway_status::statuses(&self.seen, &self.attached, inputs)
     }
 
     /// Whether two came out the same.

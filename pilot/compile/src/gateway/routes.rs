@@ -3,6 +3,7 @@
 //! Gateway API asks for (<https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>).
 
 use super::backend::Referrer;
+use super::gateway_status::Attached;
 use super::gateways::Listener;
 use super::http::Rules;
 use super::parent::{Parent, ParentKind, Route, parents};
@@ -10,7 +11,7 @@ use super::{INTERNAL, Inputs, Refusal, grpc, http, l4, status};
 use crate::istio::virtual_service::with_destinations;
 use serde_json::Value;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tiphys_api::gateway::common::Route as _;
 use tiphys_api::{Key, Kind, Object, Problem, Spec};
 use tiphys_model::{
@@ -30,13 +31,13 @@ pub(super) fn lower(
     inputs: &Inputs<'_>,
     listeners: &[Listener],
     warnings: &mut BTreeMap<Key, Vec<Problem>>,
-) -> (Vec<Marked<VirtualService>>, BTreeMap<Key, Value>) {
+) -> Lowered {
     let mut parts = Vec::new();
     let mut made = Vec::new();
-    let mut statuses = BTreeMap::new();
+    let (mut statuses, mut attached) = (BTreeMap::new(), Attached::new());
     for kind in [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute] {
         for object in inputs.store.of_kind(kind) {
-            let mut one = One { inputs, object, listeners, warnings };
+            let mut one = One { inputs, object, listeners, warnings, attached: &mut attached };
             let status = match kind {
                 Kind::HttpRoute | Kind::GrpcRoute => one.http(&mut parts),
                 _ => one.connections(&mut made),
@@ -49,7 +50,16 @@ pub(super) fn lower(
         warnings.entry(object.key()).or_default().push(Problem::warning("", message));
     }
     made.extend(merge(parts));
-    (made.into_iter().map(|service| Marked::new(with_destinations(service))).collect(), statuses)
+    let services = made.into_iter().map(|service| Marked::new(with_destinations(service))).collect();
+    Lowered { services, statuses, attached }
+}
+
+/// What routes become.
+pub(super) struct Lowered {
+    pub services: Vec<Marked<VirtualService>>,
+    pub statuses: BTreeMap<Key, Value>,
+    /// The number of routes of each listener.
+    pub attached: Attached,
 }
 
 /// Rules that were made, and what is wrong with them.
@@ -64,6 +74,7 @@ struct One<'a> {
     object: &'a Object,
     listeners: &'a [Listener],
     warnings: &'a mut BTreeMap<Key, Vec<Problem>>,
+    attached: &'a mut Attached,
 }
 
 impl<'a> One<'a> {
@@ -95,6 +106,10 @@ impl<'a> One<'a> {
             }
         }
         attached.sort_by(|a, b| a.gateway.cmp(&b.gateway));
+        let listeners: BTreeSet<&Str> = attached.iter().filter(|one| !one.is_mesh()).map(|one| &one.gateway).collect();
+        for listener in listeners {
+            *self.attached.entry(listener.clone()).or_default() += 1;
+        }
         attached
     }
 

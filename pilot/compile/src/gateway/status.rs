@@ -17,11 +17,15 @@ const CONTROLLER: &str = "istio.io/gateway-controller";
 pub(super) type Errors<'a> = [Option<&'a Refusal>; 2];
 
 /// A condition that is as it should be, unless something is refused.
-fn condition(kind: &str, good: (&str, &str), refused: Option<&Refusal>, generation: i64) -> Value {
-    let (status, reason, message) = match refused {
-        None => ("True", good.0, good.1),
-        Some(refused) => ("False", refused.reason, refused.message.as_str()),
-    };
+pub(super) fn condition(kind: &str, good: (&str, &str), refused: Option<&Refusal>, generation: i64) -> Value {
+    match refused {
+        None => condition_of(kind, "True", good, generation),
+        Some(refused) => condition_of(kind, "False", (refused.reason, &refused.message), generation),
+    }
+}
+
+/// A condition of a status, with a reason and a message.
+pub(super) fn condition_of(kind: &str, status: &str, (reason, message): (&str, &str), generation: i64) -> Value {
     json!({"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": generation})
 }
 

@@ -2,11 +2,13 @@
 //! What there is only with a Kubernetes API server: the client, and the parts that need it. [`start`] is the one place that starts them.
 
 mod client;
+pub mod statuses;
+mod watches;
 mod webhooks;
 
 use std::sync::Arc;
 
-use tiphys_source::kube::KubeSource;
+use tiphys_source::kube::{Health, KubeSource, Wanted};
 use tiphys_view::Views;
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +25,8 @@ use crate::writer::{ObjectsQuery, Published};
 pub struct Cluster {
     /// Its API server's client: clones share connections and the limit of requests.
     pub client: kube::Client,
+    /// How well it is followed.
+    pub health: Arc<Health>,
     name: String,
 }
 
@@ -36,12 +40,12 @@ impl Cluster {
             return Ok(None);
         }
         let client = client::connect(&args.kubernetes).await?;
-        Ok(Some(Self { client, name: args.cluster_id.clone() }))
+        Ok(Some(Self { client, health: Arc::default(), name: args.cluster_id.clone() }))
     }
 
     /// The objects of the cluster.
-    pub fn source(&self) -> KubeSource {
-        KubeSource::new(self.client.clone(), &self.name)
+    pub fn source(&self, wanted: watch::Receiver<Wanted>) -> KubeSource {
+        KubeSource::new(self.client.clone(), &self.name).with_wanted(wanted).with_health(self.health.clone())
     }
 }
 
@@ -61,6 +65,8 @@ pub struct Parts<'a> {
     pub views: &'a Arc<Views>,
     /// The mesh's settings, what is wrong with objects, and whether the mesh is served.
     pub published: &'a watch::Receiver<Published>,
+    /// The statuses that objects should have.
+    pub statuses: watch::Receiver<tiphys_status::Wanted>,
     /// Asks for all objects.
     pub queries: &'a mpsc::Sender<ObjectsQuery>,
     /// The webhooks, where they run.
@@ -75,6 +81,7 @@ pub struct Parts<'a> {
 /// When a part cannot start.
 pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
     tracing::info!("Kubernetes mode: cluster {}", parts.cluster.name);
+    watches::count(parts.metrics, parts.cluster.health.clone())?;
     if let Some(running) = parts.webhooks {
         // All replicas write the same, and a write that changes nothing is not made.
         let (_, leads) = watch::channel(true);

@@ -26,6 +26,7 @@ pub const SCOPES: &[(&str, &str, &[&str])] = &[
     ("delta", "Delta discovery streams", &["delta"]),
     ("file", "The folder of configuration", &["file", "tiphys_source"]),
     ("gateway", "Gateway API", &["gateway"]),
+    ("kube", "The Kubernetes API server", &["kube", "kube_client", "kube_runtime"]),
     (
         "model",
         "The picture of the mesh",
@@ -40,7 +41,7 @@ pub const SCOPES: &[(&str, &str, &[&str])] = &[
     ("serverca", "Requests to the certificate service", &["serverca", "audit"]),
     ("serviceentry", "ServiceEntry and WorkloadEntry", &["serviceentry"]),
     ("spiffe", "SPIFFE identities", &["spiffe"]),
-    ("status", "Status of objects", &["status"]),
+    ("status", "Status of objects", &["status", "tiphys_status"]),
     ("trustBundle", "Roots of the mesh", &["trustBundle"]),
     ("validation", "Validation of objects", &["validation", "tiphys_api"]),
     ("webhook", "Injection, and the configurations of the webhooks", &["webhook", "tiphys_webhook"]),
@@ -65,7 +66,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "ip-autoallocate",
     "klog",
     "krt",
-    "kube",
     "mockcred",
     "pkira",
     "probes",
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(levels.get("push"), Some(Level::Info));
         assert_eq!("".parse(), Ok(Levels::default()));
         assert_eq!("all:debug".parse::<Levels>().unwrap().get("push"), Some(Level::Debug));
-        assert_eq!("kube:debug".parse(), Ok(Levels::default()), "a scope of istiod's without counterpart is taken");
+        assert_eq!("krt:debug".parse(), Ok(Levels::default()), "a scope of istiod's without counterpart is taken");
     }
 
     #[test]

@@ -73,16 +73,16 @@ impl Health {
 
     /// The API server did not answer, or not as wanted.
     pub(super) fn failed(&self, what: &Arc<str>, error: &watcher::Error) {
-        let text = chain(error);
+        let text = text_of(error);
         let mut watches = lock(&self.watches);
         let watch = watches.entry(what.clone()).or_default();
         watch.failures += 1;
         let known = watch.error.as_ref() == Some(&text);
         watch.error = Some(text.clone());
         drop(watches);
-        if status(error).is_some() {
-            // An answer: about this watch alone.
-            match known {
+        if let Some(status) = status(error) {
+            // An answer: about this watch alone. That it is too late, or too early, is part of an API server's life.
+            match known || matches!(status, 410 | 429 | 500..) {
                 true => tracing::debug!(target: "kube", "{what}: {text}"),
                 false => tracing::warn!(target: "kube", "{what}: {text}: what is known of them stays in force"),
             }
@@ -105,6 +105,17 @@ pub(super) fn status(error: &watcher::Error) -> Option<u16> {
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
         watcher::Error::WatchError(status) => Some(status.code),
         _ => None,
+    }
+}
+
+/// What an error says: in an answer that is the API server's own sentence.
+pub(super) fn text_of(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => format!("{} ({} {})", status.message, status.code, status.reason),
+        error => chain(error),
     }
 }
 

@@ -66,6 +66,11 @@ impl Held {
         self.batch.synced.push(kind);
     }
 
+    /// Kinds of which all that is wanted was looked at.
+    pub(super) fn synced(&mut self, kinds: [Kind; 2]) {
+        self.batch.synced.extend(kinds);
+    }
+
     /// A kind has no objects: it is not installed.
     pub(super) fn absent(&mut self, kind: Kind) {
         self.begin(kind);

@@ -10,6 +10,8 @@ use kube::Resource;
 use kube::core::{ApiResource, DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tiphys_api::k8s::Pod;
+use tiphys_api::names::annotation;
 use tiphys_api::{Kind, Object, Origin, Shape, Spec, parse_value};
 
 use super::prune::{Cuts, Pruned};
@@ -113,11 +115,32 @@ fn slim(object: &mut Object) {
         object.meta.uid = String::new();
         object.version = String::new();
     }
+    object.meta.owners.shrink_to_fit();
     if let Spec::Pod(pod) = &mut object.spec {
-        pod.status.conditions.retain(|condition| condition.condition_type == "Ready");
-        pod.status.conditions.shrink_to_fit();
-        for container in pod.spec.containers.iter_mut().chain(&mut pod.spec.init_containers) {
+        // Of the many annotations of a pod the mesh reads its own; what the injector noted down is for the injector.
+        let annotations = std::mem::take(&mut object.meta.annotations).into_iter();
+        object.meta.annotations =
+            annotations.filter(|(name, _)| name.contains("istio.io/") && name != annotation::STATUS).collect();
+        slim_pod(pod);
+    }
+}
+
+/// There are many pods, so each byte counts.
+fn slim_pod(pod: &mut Pod) {
+    pod.status.conditions.retain(|condition| condition.condition_type == "Ready");
+    pod.status.conditions.shrink_to_fit();
+    if matches!(pod.status.pod_ips.as_slice(), [only] if only.ip == pod.status.pod_ip) {
+        pod.status.pod_ips = Vec::new();
+    }
+    for containers in [&mut pod.spec.containers, &mut pod.spec.init_containers] {
+        containers.shrink_to_fit();
+        for container in containers {
+            container.image = String::new();
             container.ports.shrink_to_fit();
+            for port in container.ports.iter_mut().filter(|port| port.protocol == "TCP") {
+                // That is what nothing means.
+                port.protocol = String::new();
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kube::Client;
-use tiphys_api::Kind;
+use tiphys_api::{Key, Kind};
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
@@ -33,25 +33,19 @@ use watch::{Message, News, Shared, Wait, What};
 
 /// Messages that wait for the loop, and that it takes at once.
 const MESSAGES: usize = 512;
-/// Kinds that are never listed: Secrets and ConfigMaps are watched by name; Endpoints are mirrored into EndpointSlices by Kubernetes.
-const NEVER_LISTED: [Kind; 3] = [Kind::Secret, Kind::ConfigMap, Kind::Endpoints];
+/// Kinds that are watched by name.
+const BY_NAME: [Kind; 2] = [Kind::Secret, Kind::ConfigMap];
+/// Kinds that are not read from a cluster: Kubernetes mirrors Endpoints into EndpointSlices; the others are about several clusters.
+const NOT_READ: [Kind; 3] = [Kind::Endpoints, Kind::ServiceExport, Kind::ServiceImport];
 
-/// An object that is watched by name, while somebody needs it: a Secret or a ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wanted {
-    /// [`Kind::Secret`] or [`Kind::ConfigMap`].
-    pub kind: Kind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
+/// The Secrets and ConfigMaps that are watched, each by its name; none before that is known.
+pub type Wanted = Option<BTreeSet<Key>>;
 
 /// A cluster that is watched.
 pub struct KubeSource {
     client: Client,
     cluster: String,
-    wanted: Option<channel::Receiver<BTreeSet<Wanted>>>,
+    wanted: Option<channel::Receiver<Wanted>>,
     health: Arc<Health>,
 }
 
@@ -61,9 +55,11 @@ impl KubeSource {
         Self { client, cluster: cluster.to_owned(), wanted: None, health: Arc::default() }
     }
 
-    /// Secrets and ConfigMaps are watched as long as they are in this set; without it none is.
+    /// Secrets and ConfigMaps are watched as long as they are in this set; without it none is. The two kinds are in sync once those of the first
+    /// set were looked at: who tells it does so when all other kinds are.
     #[must_use]
-    pub fn with_wanted(mut self, wanted: channel::Receiver<BTreeSet<Wanted>>) -> Self {
+    pub fn with_wanted(mut self, mut wanted: channel::Receiver<Wanted>) -> Self {
+        wanted.mark_changed();
         self.wanted = Some(wanted);
         self
     }
@@ -125,9 +121,13 @@ impl KubeSource {
             feeds: BTreeMap::new(),
             running: JoinSet::new(),
             started: 0,
+            first: First::Untold,
         };
         cluster.begin();
         let mut wanted = self.wanted;
+        if wanted.is_none() {
+            cluster.want(&BTreeSet::new());
+        }
         loop {
             let batch = cluster.held.settle();
             if !batch.is_empty() && sink.send(batch).await.is_err() {
@@ -142,9 +142,8 @@ impl KubeSource {
                     }
                 }
                 set = next_wanted(&mut wanted) => cluster.want(&set),
-                Some(ended) = cluster.running.join_next() => match ended {
-                    Err(error) if error.is_panic() => return Err(SourceError::Stopped(error.to_string())),
-                    _ => {}
+                Some(Err(error)) = cluster.running.join_next() => if error.is_panic() {
+                    return Err(SourceError::Stopped(error.to_string()));
                 },
                 () = sink.closed() => return Ok(()),
             }
@@ -153,11 +152,13 @@ impl KubeSource {
 }
 
 /// The set of wanted objects, once it changed.
-async fn next_wanted(wanted: &mut Option<channel::Receiver<BTreeSet<Wanted>>>) -> BTreeSet<Wanted> {
-    if let Some(receiver) = wanted
-        && receiver.changed().await.is_ok()
-    {
-        return receiver.borrow_and_update().clone();
+async fn next_wanted(wanted: &mut Option<channel::Receiver<Wanted>>) -> BTreeSet<Key> {
+    if let Some(receiver) = wanted {
+        while receiver.changed().await.is_ok() {
+            if let Some(set) = receiver.borrow_and_update().clone() {
+                return set;
+            }
+        }
     }
     // Nobody can want anything any more: what is watched stays so.
     *wanted = None;
@@ -172,6 +173,16 @@ struct Feed {
     seen: bool,
 }
 
+/// How far the objects of the first set that was wanted are.
+enum First {
+    /// It is not known yet.
+    Untold,
+    /// These were not looked at yet.
+    Waiting(BTreeSet<u64>),
+    /// All were, and the kinds are in sync.
+    Done,
+}
+
 struct Watched {
     shared: Shared,
     held: Held,
@@ -180,13 +191,14 @@ struct Watched {
     running: JoinSet<()>,
     /// How many watches were started: each has a number, so that late news of those that were stopped are known as such.
     started: u64,
+    first: First,
 }
 
 impl Watched {
     fn begin(&mut self) {
-        NEVER_LISTED.into_iter().for_each(|kind| self.held.absent(kind));
-        let built_in = Kind::ALL.iter().filter(|kind| !is_defined(**kind) && !NEVER_LISTED.contains(*kind));
-        for kind in built_in {
+        NOT_READ.into_iter().for_each(|kind| self.held.absent(kind));
+        let listed = |kind: &Kind| !BY_NAME.contains(kind) && !NOT_READ.contains(kind);
+        for kind in Kind::ALL.iter().filter(|kind| !is_defined(**kind) && listed(kind)) {
             self.start(What::Kind(*kind, kind.info().versions[0]));
         }
         self.start(What::Definitions);
@@ -220,11 +232,11 @@ impl Watched {
                     News::Defined((_, name), value) => self.definitions.put(name, value),
                     News::Gone((_, name)) => self.definitions.remove(&name),
                     News::End => self.definitions.end(),
-                    News::Is(_) => {}
+                    News::Is(_) | News::Refused => {}
                 }
                 self.install();
             }
-            (_, News::Defined(..)) => {}
+            (_, News::Defined(..)) | (What::Kind(..), News::Refused) => {}
             (What::Kind(kind, _), News::Begin) => self.held.begin(*kind),
             (What::Kind(kind, _), News::End) => self.held.end(*kind),
             (What::One(..), News::Begin) => feed.seen = false,
@@ -232,7 +244,10 @@ impl Watched {
                 if !feed.seen {
                     self.held.remove(*kind, name);
                 }
+                self.looked(number);
             }
+            // It may not be read: that is told, and no reason to wait.
+            (What::One(..), News::Refused) => self.looked(number),
             (_, News::Is(document)) => {
                 feed.seen = true;
                 self.held.put(document);
@@ -250,7 +265,7 @@ impl Watched {
                 watched.insert(*kind, version);
             }
         }
-        for kind in Kind::ALL.iter().copied().filter(|kind| is_defined(*kind)) {
+        for kind in Kind::ALL.iter().copied().filter(|kind| is_defined(*kind) && !NOT_READ.contains(kind)) {
             match (watched.get(&kind), installed.get(&kind)) {
                 (before, Some(now)) if before != Some(now) => {
                     self.stop(|what| matches!(what, What::Kind(of, _) if *of == kind));
@@ -268,9 +283,20 @@ impl Watched {
         }
     }
 
+    /// An object that was wanted was looked at.
+    fn looked(&mut self, number: u64) {
+        if let First::Waiting(waiting) = &mut self.first {
+            waiting.remove(&number);
+            if waiting.is_empty() {
+                self.held.synced([Kind::Secret, Kind::ConfigMap]);
+                self.first = First::Done;
+            }
+        }
+    }
+
     /// Watches the Secrets and ConfigMaps of a set, and no others.
-    fn want(&mut self, wanted: &BTreeSet<Wanted>) {
-        let of = |wanted: &Wanted| (wanted.kind, (wanted.namespace.clone(), wanted.name.clone()));
+    fn want(&mut self, wanted: &BTreeSet<Key>) {
+        let of = |key: &Key| (key.kind, (key.namespace.clone(), key.name.clone()));
         let wanted: BTreeSet<(Kind, Name)> = wanted.iter().map(of).collect();
         let mut watched = BTreeSet::new();
         for feed in self.feeds.values() {
@@ -285,5 +311,15 @@ impl Watched {
         for (kind, name) in wanted.difference(&watched) {
             self.start(What::One(*kind, name.clone()));
         }
+        match &mut self.first {
+            First::Untold => {
+                let numbers = self.feeds.iter().filter(|(_, feed)| matches!(feed.what, What::One(..)));
+                self.first = First::Waiting(numbers.map(|(number, _)| *number).collect());
+            }
+            First::Waiting(waiting) => waiting.retain(|number| self.feeds.contains_key(number)),
+            First::Done => {}
+        }
+        // None may be left to wait for.
+        self.looked(0);
     }
 }

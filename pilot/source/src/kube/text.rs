@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::health::text_of;
 use super::watch::Wait;
 use crate::dir::Text;
 
@@ -57,15 +58,22 @@ impl ConfigMapText {
 async fn follow(api: Api<ConfigMap>, name: String, key: String, told: watch::Sender<Option<Text>>) {
     let mut events = pin!(watch_object(api, &name));
     let mut wait = Wait::default();
+    let mut said = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(object) => {
-                wait = Wait::default();
+                (wait, said) = (Wait::default(), false);
                 let text = object.and_then(|mut object| object.data.as_mut()?.remove(&key));
                 told.send_replace(Some(text.map_or(Text::Missing, Text::Is)));
             }
             Err(error) => {
-                tracing::warn!(target: "kube", "ConfigMap {name}: {error}: what is known of it stays in force");
+                let text = text_of(&error);
+                match std::mem::replace(&mut said, true) {
+                    true => tracing::debug!(target: "kube", "ConfigMap {name}: {text}"),
+                    false => {
+                        tracing::warn!(target: "kube", "ConfigMap {name}: {text}: what is known of it stays in force")
+                    }
+                }
                 sleep(wait.next()).await;
             }
         }

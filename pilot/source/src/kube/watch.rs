@@ -81,6 +81,8 @@ pub(super) enum News {
     Gone(Name),
     /// The full picture is complete.
     End,
+    /// The server answered that it will not say.
+    Refused,
 }
 
 /// News of a watch, by its number.
@@ -138,6 +140,12 @@ impl Shared {
                     Some(Err(error)) => {
                         self.health.failed(&label, &error);
                         let again = self.again(&error, streaming);
+                        if status(&error).is_some_and(|status| (400..500).contains(&status))
+                            && !again
+                            && self.out.send((number, News::Refused)).await.is_err()
+                        {
+                            return;
+                        }
                         sleep(wait.next()).await;
                         if again {
                             break;
