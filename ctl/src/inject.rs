@@ -92,7 +92,7 @@ fn rewrite(text: &str, injector: &Injector, native: bool) -> anyhow::Result<Stri
 
 fn injected(mut value: Value, injector: &Injector, native: bool) -> anyhow::Result<Value> {
     let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    if let (true, Some(items)) = (is_list, value["items"].as_array_mut()) {
+    if let (true, Some(items)) = (is_list, value.get_mut("items").and_then(Value::as_array_mut)) {
         for item in items {
             *item = injected(item.take(), injector, native)?;
         }
@@ -136,6 +136,7 @@ mod tests {
         assert_eq!(documents[1]["items"][0]["spec"]["containers"][1]["name"], "istio-proxy");
         let pod = &documents[2]["spec"]["jobTemplate"]["spec"]["template"];
         assert_eq!(pod["spec"]["containers"][0]["name"], "istio-proxy");
+        assert_eq!(documents[2].as_object().unwrap().keys().collect::<Vec<_>>(), ["kind", "metadata", "spec"]);
         assert_eq!(documents[3]["spec"]["template"]["spec"]["containers"], serde_json::json!([]));
         let wrong = "kind: Deployment\nmetadata: {name: d}\nspec: {template: {metadata: {annotations: {inject.istio.io/templates: no}}, spec: {containers: []}}}";
         let error = format!("{:#}", rewrite(wrong, &plain(), false).unwrap_err());

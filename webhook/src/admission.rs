@@ -119,7 +119,7 @@ impl Admission {
         }
         let mut pod = request.object.clone();
         // Long, and of no use here.
-        if let Some(metadata) = pod["metadata"].as_object_mut() {
+        if let Some(metadata) = pod.get_mut("metadata").and_then(Json::as_object_mut) {
             metadata.remove("managedFields");
         }
         let before = pod.clone();

@@ -245,6 +245,9 @@ fn run(folder: &Path, want: &str, input: &str, configure: fn(&mut Setup)) -> Opt
     }
     let mut setup = Setup::like_istio(folder);
     configure(&mut setup);
+    if setup.incomplete {
+        return None;
+    }
     let injector = injector(&setup);
     let wanted = documents(&folder.join(format!("{want}.injected")));
     let given = documents(&input);
@@ -309,12 +312,15 @@ fn pods_are_injected_as_istio_injects_them() {
         same += usize::from(wrong.len() == before);
     }
     println!(
-        "{same} of {} pods as Istio injects them; {} have no input in the reference",
+        "{same} of {} pods as Istio injects them; {} have no input or values in the reference",
         names.len() - without_input.len(),
         without_input.len()
     );
     println!("without input: {}", without_input.join(", "));
-    let unused: Vec<_> = DIFFERENCES.iter().filter(|(end, _)| !used.contains(end)).map(|(end, _)| *end).collect();
+    // A part of the reference may be held back, and with it what differs.
+    let complete = without_input.is_empty();
+    let unused: Vec<_> =
+        DIFFERENCES.iter().filter(|_| complete).filter(|(end, _)| !used.contains(end)).map(|(end, _)| *end).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(unused.is_empty(), "these differences are none any more: {unused:?}");
 }

@@ -135,7 +135,7 @@ pub fn follow_user(merged: &mut Json, original: &Json, tproxy: bool) {
     }
     // The traffic of root cannot be let out by its user.
     let Some(user) = user.as_i64().filter(|user| *user != 0) else { return };
-    let arguments = init["args"].as_array_mut().into_iter().flatten();
+    let arguments = init.get_mut("args").and_then(Json::as_array_mut).into_iter().flatten();
     let mut follows = false;
     for argument in arguments {
         if follows {

@@ -92,7 +92,12 @@ fn gather(container: &Json, agent_port: i32, probers: &mut Map<String, Json>) {
 
 /// Puts the probes into the agent's environment; of a pod that is injected again, those that are known stay.
 fn tell(proxy: &mut Json, mut probers: Map<String, Json>, again: bool) {
-    let known = proxy["env"].as_array_mut().into_iter().flatten().find(|variable| variable["name"] == VARIABLE);
+    let known = proxy
+        .get_mut("env")
+        .and_then(Json::as_array_mut)
+        .into_iter()
+        .flatten()
+        .find(|variable| variable["name"] == VARIABLE);
     if let (true, Some(known)) = (again, known) {
         let former = known["value"].as_str().and_then(|text| serde_json::from_str::<Map<String, Json>>(text).ok());
         probers.extend(former.unwrap_or_default());

@@ -23,6 +23,8 @@ pub struct Setup {
     pub native: bool,
     /// Whether the namespace has OpenShift's ranges of users.
     pub openshift: bool,
+    /// A file of values is not in the reference.
+    pub incomplete: bool,
     /// COMPLIANCE_POLICY.
     pub compliance: &'static str,
 }
@@ -64,7 +66,7 @@ impl Setup {
         templates.insert("grpc-simple".to_owned(), chart("files/injection/grpc-simple.yaml"));
         let mesh = MeshConfig::default();
         let folder = PathBuf::new();
-        Self { values, templates, mesh, folder, native: true, openshift: false, compliance: "" }
+        Self { values, templates, mesh, folder, native: true, openshift: false, incomplete: false, compliance: "" }
     }
 
     /// The chart's defaults with Istio's proxy image, which is chosen by values alone.
@@ -95,7 +97,11 @@ impl Setup {
 
     /// Takes the values of a file of the reference.
     pub fn file(&mut self, name: &str) {
-        let file = yaml(&fs::read_to_string(self.folder.join(name)).unwrap());
+        let Ok(text) = fs::read_to_string(self.folder.join(name)) else {
+            self.incomplete = true;
+            return;
+        };
+        let file = yaml(&text);
         let values = &file["spec"]["values"];
         if let Some(templates) = values["sidecarInjectorWebhook"]["templates"].as_object() {
             self.templates.extend(templates.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())));
