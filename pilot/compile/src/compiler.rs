@@ -40,6 +40,7 @@ pub struct Compiler {
     credentials: Table<NamedCredential>,
     wanted: WantedTable,
     statuses: Arc<BTreeMap<Key, Value>>,
+    config_maps: Table<NamedCredential>,
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
@@ -69,6 +70,7 @@ impl Compiler {
             credentials: Table::new(Kind::Secret, credentials::lower),
             wanted: WantedTable::default(),
             statuses: Arc::default(),
+            config_maps: Table::new(Kind::ConfigMap, credentials::lower_config_map),
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
@@ -174,6 +176,7 @@ impl Compiler {
         }
         differs |= uses;
         differs |= self.credentials.update(&self.store, &changed, &cx, all);
+        differs |= self.config_maps.update(&self.store, &changed, &cx, all);
         differs |= self.peers.update(&self.store, &changed, &cx, all);
         differs |= self.requests.update(&self.store, &changed, &cx, all);
         differs |= self.authorization.update(&self.store, &changed, &cx, all);
@@ -206,6 +209,7 @@ impl Compiler {
             telemetry: self.telemetry.sorted().clone(),
             destination_rules: self.merged_rules.clone(),
             credentials: self.credentials.sorted().clone(),
+            config_maps: self.config_maps.sorted().clone(),
             security: match &self.current {
                 Some(current) if before == Some(security.fingerprint()) => current.security.clone(),
                 _ => Arc::new(security),
@@ -227,6 +231,7 @@ impl Compiler {
         let routes = self.virtual_services.warnings().chain(self.gateways.warnings());
         let rules = self.destination_rules.warnings();
         let policies = self.requests.warnings().chain(self.authorization.warnings()).chain(self.credentials.warnings());
+        let policies = policies.chain(self.config_maps.warnings());
         let policies = policies.chain(self.telemetry.warnings());
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Credentials of gateways from Secrets, of type `kubernetes.io/tls` (tls.crt, tls.key, ca.crt) or generic (cert, key, cacert), and `-cacert`
-//! Secrets beside them (<https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/>).
+//! Secrets beside them, and authorities in ConfigMaps (<https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/>).
 
 use crate::LowerContext;
-use tiphys_api::{Object, Problem, Spec, k8s};
+use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{Credential, Str};
 
 /// A credential with its name.
@@ -20,19 +20,29 @@ pub struct NamedCredential {
 /// The credential of a Secret; none when it holds nothing of the kind.
 pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>) -> Option<NamedCredential> {
     let Spec::Secret(secret) = &object.spec else { return None };
-    let mut text = |names: &[&str]| match pem(secret, names) {
-        Ok(text) => text,
-        Err((key, why)) => {
-            problems.push(Problem::warning(format!("data[{key}]"), format!("{why}: gateways are not given it")));
-            Str::default()
-        }
-    };
+    let mut text = |names: &[&str]| read(|name| secret.get(name), names, problems);
     let credential = Credential {
         certificate: text(&["tls.crt", "cert"]),
         key: text(&["tls.key", "key"]),
         authorities: text(&["ca.crt", "cacert"]),
         revoked: text(&["ca.crl", "crl"]),
     };
+    named(object, credential)
+}
+
+/// The authorities in a ConfigMap; none when it holds nothing of the kind.
+pub fn lower_config_map(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>) -> Option<NamedCredential> {
+    let Spec::ConfigMap(map) = &object.spec else { return None };
+    let mut text = |names: &[&str]| read(|name| map.data.get(name).map(String::as_bytes), names, problems);
+    let authorities = text(&["cacert", "ca.crt"]);
+    // Other ConfigMaps may have such entries too.
+    if authorities.is_empty() {
+        return None;
+    }
+    named(object, Credential { authorities, revoked: text(&["crl", "ca.crl"]), ..Credential::default() })
+}
+
+fn named(object: &Object, credential: Credential) -> Option<NamedCredential> {
     if credential == Credential::default() {
         return None;
     }
@@ -40,9 +50,19 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>)
     Some(NamedCredential { name, namespace, credential })
 }
 
+fn read<'a>(get: impl Fn(&str) -> Option<&'a [u8]>, names: &[&str], problems: &mut Vec<Problem>) -> Str {
+    match pem(get, names) {
+        Ok(text) => text,
+        Err((key, why)) => {
+            problems.push(Problem::warning(format!("data[{key}]"), format!("{why}: gateways are not given it")));
+            Str::default()
+        }
+    }
+}
+
 /// The first of some entries that is there, when it is PEM that can be read; empty when there is none.
-fn pem<'a>(secret: &k8s::Secret, names: &[&'a str]) -> Result<Str, (&'a str, String)> {
-    let Some((name, data)) = names.iter().find_map(|name| Some((*name, secret.get(name)?))) else {
+fn pem<'a, 'b>(get: impl Fn(&str) -> Option<&'b [u8]>, names: &[&'a str]) -> Result<Str, (&'a str, String)> {
+    let Some((name, data)) = names.iter().find_map(|name| Some((*name, get(name)?))) else {
         return Ok(Str::default());
     };
     let text = std::str::from_utf8(data).map_err(|_| (name, "it is not text".to_string()))?;

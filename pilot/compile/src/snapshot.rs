@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     /// Credentials of gateways, by what Secrets hold.
     pub credentials: Marked<Vec<Marked<NamedCredential>>>,
+    /// Authorities in ConfigMaps.
+    pub config_maps: Marked<Vec<Marked<NamedCredential>>>,
     /// Telemetry resources in the order of precedence.
     pub telemetry: Marked<Vec<Marked<TelemetryPolicy>>>,
     /// Security policies.
@@ -64,6 +66,12 @@ impl Snapshot {
     /// The credential of a Secret.
     pub fn credential(&self, namespace: &str, name: &str) -> Option<&Credential> {
         let found = self.credentials.iter().find(|c| &*c.namespace == namespace && &*c.name == name)?;
+        Some(&found.credential)
+    }
+
+    /// The authorities in a ConfigMap.
+    pub fn config_map_authorities(&self, namespace: &str, name: &str) -> Option<&Credential> {
+        let found = self.config_maps.iter().find(|c| &*c.namespace == namespace && &*c.name == name)?;
         Some(&found.credential)
     }
 

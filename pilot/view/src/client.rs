@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tiphys_compile::{Services, Workloads};
 use tiphys_model::{Fingerprint, ProxyNode};
-use tiphys_xds::{Peer, ResourceType, StreamEvent};
+use tiphys_xds::{ClientView, Peer, ResourceType, StreamEvent};
 
 /// What was sent of one type, and what became of it.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,16 @@ pub(crate) struct Resolved {
     pub class: Arc<Class>,
 }
 
+/// With what a stream asked for its secrets.
+struct Asked {
+    /// The view of its class.
+    of_class: Arc<ClientView>,
+    /// Who might read what then.
+    epoch: u64,
+    /// The copy that it was given.
+    copy: Arc<ClientView>,
+}
+
 /// The state of one connection.
 pub(crate) struct ClientState {
     pub connection: u64,
@@ -71,12 +81,37 @@ pub(crate) struct ClientState {
     pub connected_at: SystemTime,
     pub resolved: Mutex<Option<Resolved>>,
     progress: Mutex<(BTreeMap<ResourceType, SentState>, u64)>,
+    asked: Mutex<Option<Asked>>,
 }
 
 impl ClientState {
     pub fn new(connection: u64, node: ProxyNode, peer: Peer) -> Self {
         let connected_at = SystemTime::now();
-        Self { connection, node, peer, connected_at, resolved: Mutex::default(), progress: Mutex::default() }
+        Self {
+            connection,
+            node,
+            peer,
+            connected_at,
+            resolved: Mutex::default(),
+            progress: Mutex::default(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// The view of its class; another copy of it when the answers who may read Secrets are others, so that the stream asks again.
+    pub fn with_epoch(&self, view: Arc<ClientView>, epoch: u64) -> Arc<ClientView> {
+        if epoch == 0 {
+            return view;
+        }
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*asked {
+            Some(last) if last.epoch == epoch && Arc::ptr_eq(&last.of_class, &view) => last.copy.clone(),
+            _ => {
+                let copy = Arc::new((*view).clone());
+                *asked = Some(Asked { of_class: view, epoch, copy: copy.clone() });
+                copy
+            }
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, (BTreeMap<ResourceType, SentState>, u64)> {

@@ -36,6 +36,7 @@ pub use generator::{Generator, Patch, PatchFn};
 pub use memo::Memo;
 pub use node::proxy_of;
 pub use render::render;
+pub use secrets::{GatewaysMay, SecretAccess, SecretReader};
 pub use views::{Client, Observer, Pushed, Views};
 
 /// How each type of resources is made, in the order of sending.

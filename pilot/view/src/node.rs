@@ -45,7 +45,7 @@ pub(crate) fn authorize(proxy: &ProxyNode, peer: &Peer) -> Result<(), String> {
         return Ok(());
     }
     let speaks_for = |identity: &str| {
-        let Some((namespace, account)) = split_identity(identity) else { return false };
+        let Some((namespace, account)) = account_of(identity) else { return false };
         namespace == &*proxy.namespace && (proxy.service_account.is_empty() || account == &*proxy.service_account)
     };
     if peer.identities.iter().any(|identity| speaks_for(identity)) {
@@ -58,7 +58,7 @@ pub(crate) fn authorize(proxy: &ProxyNode, peer: &Peer) -> Result<(), String> {
 }
 
 /// Namespace and service account of `spiffe://DOMAIN/ns/NS/sa/SA`.
-fn split_identity(identity: &str) -> Option<(&str, &str)> {
+pub(crate) fn account_of(identity: &str) -> Option<(&str, &str)> {
     let path = identity.strip_prefix("spiffe://")?.split_once('/')?.1;
     let (namespace, account) = path.strip_prefix("ns/")?.split_once("/sa/")?;
     (!account.contains('/')).then_some((namespace, account))

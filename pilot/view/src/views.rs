@@ -4,14 +4,14 @@
 use crate::class::Class;
 use crate::client::{ClientInfo, ClientState, Resolved};
 use crate::node::authorize;
-use crate::secrets::secret;
+use crate::secrets::{Asking, GatewaysMay, SecretAccess, secret};
 use crate::tables::Tables;
 use crate::{Context, Generator, Memo, proxy_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiphys_compile::Snapshot;
-use tiphys_model::{Fingerprint, ProxyNode, ProxyType};
+use tiphys_model::{Fingerprint, ProxyNode};
 use tiphys_proto::envoy::config::core::v3::Node;
 use tiphys_xds::{ClientView, ConfigSource, Entry, Peer, ResourceType, StreamEvent};
 use tokio::sync::watch;
@@ -57,6 +57,8 @@ pub struct Views {
     classes: Mutex<HashMap<Fingerprint, Arc<Class>>>,
     clients: Mutex<BTreeMap<u64, Arc<ClientState>>>,
     connections: AtomicU64,
+    access: Box<dyn SecretAccess>,
+    identity_check: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,7 +78,29 @@ impl Views {
             classes: Mutex::default(),
             clients: Mutex::default(),
             connections: AtomicU64::new(0),
+            access: Box::new(GatewaysMay),
+            identity_check: true,
         }
+    }
+
+    /// Asks somebody else who may read Secrets. Tell of changed answers by [`Views::access_changed`].
+    #[must_use]
+    pub fn with_access(mut self, access: impl SecretAccess) -> Self {
+        self.access = Box::new(access);
+        self
+    }
+
+    /// Whether a proxy may only be what its connection proved (PILOT_ENABLE_XDS_IDENTITY_CHECK). Credentials are given to proven proxies alone
+    /// in either case.
+    #[must_use]
+    pub fn with_identity_check(mut self, check: bool) -> Self {
+        self.identity_check = check;
+        self
+    }
+
+    /// Has streams ask for their secrets again.
+    pub fn access_changed(&self) {
+        self.generation.send_modify(|_| {});
     }
 
     /// The snapshot that is served.
@@ -127,8 +151,9 @@ impl Views {
         let mut view = ClientView::new(snapshot.generation).with_on_demand(ResourceType::SECRET);
         // Streams ask for secrets again whenever the view is another.
         let served = self.snapshot();
-        let mut same = class.node.kind != ProxyType::Router
-            || served.is_some_and(|served| served.credentials == snapshot.credentials);
+        let mut same = served.is_some_and(|served| {
+            served.credentials == snapshot.credentials && served.config_maps == snapshot.config_maps
+        });
         for generator in &self.generators {
             let table = self.tables.get(generator, &cx);
             same &= before.and_then(|view| view.table(generator.ty)).is_some_and(|known| known.same(&table));
@@ -185,7 +210,12 @@ impl ConfigSource for Views {
             return Err(Status::unavailable("the first picture of the mesh is not complete yet: try again"));
         }
         let node = proxy_of(node).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        authorize(&node, peer).map_err(Status::permission_denied)?;
+        if self.identity_check {
+            authorize(&node, peer).map_err(|why| {
+                tracing::warn!(target: "authorization", peer = ?peer.address, "a stream is refused: {why}");
+                Status::permission_denied(why)
+            })?;
+        }
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(ClientState::new(connection, node, peer.clone()));
         lock(&self.clients).insert(connection, client.clone());
@@ -195,7 +225,7 @@ impl ConfigSource for Views {
 
     fn view(&self, client: &Self::Client) -> Arc<ClientView> {
         match self.snapshot() {
-            Some(snapshot) => self.client_view(&client.0, &snapshot),
+            Some(snapshot) => client.0.with_epoch(self.client_view(&client.0, &snapshot), self.access.epoch()),
             None => Arc::new(ClientView::new(0)),
         }
     }
@@ -207,7 +237,10 @@ impl ConfigSource for Views {
     fn resource(&self, client: &Self::Client, ty: ResourceType, name: &str) -> Option<Entry> {
         let snapshot = self.snapshot()?;
         match ty {
-            ResourceType::SECRET => secret(&snapshot, &client.0.node, &client.0.peer, name),
+            ResourceType::SECRET => {
+                let (node, peer) = (&client.0.node, &client.0.peer);
+                secret(&Asking { snapshot: &snapshot, node, peer, access: &*self.access }, name)
+            }
             _ => None,
         }
     }
