@@ -146,7 +146,11 @@ fn open(service: &mut AdsService<Source>) -> Stream {
     let frames = UnboundedReceiverStream::new(received).map(|b| Ok::<_, tonic::Status>(Frame::data(b)));
     let uri = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
     let body = tonic::body::Body::new(http_body_util::StreamBody::new(frames));
-    let response = service.call(http::Request::post(uri).body(body).unwrap()).into_inner().unwrap();
+    let mut opening = service.call(http::Request::post(uri).body(body).unwrap());
+    // Without a limit of new streams it is there at once.
+    let Poll::Ready(Ok(response)) = opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("the stream is not opened")
+    };
     let stream = Stream { requests, responses: Box::pin(response.into_body()) };
     stream.send(&DeltaDiscoveryRequest {
         node: Some(Node::default()),

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use http_body::Frame;
 use prost::Message;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tiphys_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
@@ -52,6 +52,10 @@ pub struct Options {
     pub max_streams_per_connection: u32,
     /// The time between HTTP/2 pings on an idle connection, and how long an answer may take.
     pub keepalive: (Duration, Duration),
+    /// The age, give or take a tenth, at which clients are to connect anew, so that replicas share the load; never without it.
+    pub max_connection_age: Option<Duration>,
+    /// How many streams a second are begun. More wait for up to a second, and are refused then; zero for no limit.
+    pub new_streams_per_second: u32,
 }
 
 impl Default for Options {
@@ -63,6 +67,8 @@ impl Default for Options {
             max_streams: 100_000,
             max_streams_per_connection: 100_000,
             keepalive: (Duration::from_secs(30), Duration::from_secs(10)),
+            max_connection_age: None,
+            new_streams_per_second: 0,
         }
     }
 }
@@ -70,7 +76,13 @@ impl Default for Options {
 impl Options {
     /// A tonic server with the transport settings of these options; add the services to it.
     pub fn transport(&self) -> tonic::transport::Server {
-        tonic::transport::Server::builder()
+        let server = tonic::transport::Server::builder();
+        // The connection takes no more streams from then on; those that it has end a little later, each at a time of its own.
+        let server = match self.max_connection_age {
+            Some(age) => server.max_connection_age(age.mul_f64(0.9)),
+            None => server,
+        };
+        server
             .http2_keepalive_interval(Some(self.keepalive.0))
             .http2_keepalive_timeout(Some(self.keepalive.1))
             .max_concurrent_streams(Some(self.max_streams_per_connection))
@@ -88,6 +100,7 @@ struct Shared<S> {
     options: Options,
     streams: AtomicUsize,
     numbers: AtomicU64,
+    pace: Pace,
     /// When streams begin to end, and over how long.
     drain: watch::Sender<Option<(Instant, Duration)>>,
 }
@@ -110,7 +123,8 @@ impl<S: ConfigSource> AdsService<S> {
         // Streams of this process have other nonces than those of the one before.
         let first = RandomState::new().hash_one(NAME) & 0xffff_ffff_0000_0000;
         let (streams, numbers) = (AtomicUsize::new(0), AtomicU64::new(first));
-        Self(Arc::new(Shared { context, options, streams, numbers, drain: watch::Sender::new(None) }))
+        let pace = Pace::new(options.new_streams_per_second);
+        Self(Arc::new(Shared { context, options, streams, numbers, pace, drain: watch::Sender::new(None) }))
     }
 
     /// How many streams are open.
@@ -124,7 +138,12 @@ impl<S: ConfigSource> AdsService<S> {
         self.0.drain.send_replace(Some((Instant::now(), over)));
     }
 
-    fn open<M>(&self, request: http::Request<tonic::body::Body>, variant: Variant) -> tonic::body::Body
+    fn open<M>(
+        &self,
+        request: http::Request<tonic::body::Body>,
+        variant: Variant,
+        counted: Counted<S>,
+    ) -> tonic::body::Body
     where
         M: Message + Default + Into<Request> + 'static,
     {
@@ -137,13 +156,13 @@ impl<S: ConfigSource> AdsService<S> {
             updates: WatchStream::from_changes(shared.context.source.updates()),
             drain: WatchStream::new(shared.drain.subscribe()),
             turn: (number % DRAIN_TURNS) as u32,
-            ends_at: None,
+            ends_at: shared.options.max_connection_age.map(|age| Instant::now() + jittered(age)),
             requests: Streaming::new_request(decoder, request.into_body(), None, Some(shared.options.max_request)),
             session: Session::new(shared.context.clone(), variant, peer, number),
             timer: None,
             outgoing: None,
             end: None,
-            shared: Arc::clone(shared),
+            _counted: counted,
         })
     }
 }
@@ -155,7 +174,7 @@ impl<S: ConfigSource> tonic::server::NamedService for AdsService<S> {
 impl<S: ConfigSource> tower::Service<http::Request<tonic::body::Body>> for AdsService<S> {
     type Response = http::Response<tonic::body::Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -165,22 +184,86 @@ impl<S: ConfigSource> tower::Service<http::Request<tonic::body::Body>> for AdsSe
         let variant = match request.uri().path() {
             DELTA => Variant::Delta,
             SOTW => Variant::Sotw,
-            other => return ready(Ok(Status::unimplemented(format!("no method {other}")).into_http())),
+            other => return refused(Status::unimplemented(format!("no method {other}"))),
         };
         let limit = self.0.options.max_streams;
         if self.0.streams.fetch_add(1, Ordering::Relaxed) >= limit {
             self.0.streams.fetch_sub(1, Ordering::Relaxed);
-            let status = Status::resource_exhausted(format!("this server serves {limit} streams at most"));
-            return ready(Ok(status.into_http()));
+            return refused(Status::resource_exhausted(format!("this server serves {limit} streams at most")));
         }
-        let body = match variant {
-            Variant::Delta => self.open::<DeltaDiscoveryRequest>(request, variant),
-            Variant::Sotw => self.open::<DiscoveryRequest>(request, variant),
+        // From here on it is counted, also while it waits.
+        let counted = Counted(Arc::clone(&self.0));
+        let Some(wait) = self.0.pace.slot(Instant::now()) else {
+            return refused(Status::unavailable("too many streams begin at once: try again, or connect to another"));
         };
-        let mut response = http::Response::new(body);
-        let grpc = http::HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        ready(Ok(response))
+        let service = self.clone();
+        Box::pin(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            let body = match variant {
+                Variant::Delta => service.open::<DeltaDiscoveryRequest>(request, variant, counted),
+                Variant::Sotw => service.open::<DiscoveryRequest>(request, variant, counted),
+            };
+            let mut response = http::Response::new(body);
+            let grpc = http::HeaderValue::from_static("application/grpc");
+            response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+            Ok(response)
+        })
+    }
+}
+
+fn refused(
+    status: Status,
+) -> Pin<Box<dyn Future<Output = Result<http::Response<tonic::body::Body>, Infallible>> + Send>> {
+    Box::pin(ready(Ok(status.into_http())))
+}
+
+/// One stream in the number of those that are open.
+struct Counted<S: ConfigSource>(Arc<Shared<S>>);
+
+impl<S: ConfigSource> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An age, give or take a tenth.
+fn jittered(age: Duration) -> Duration {
+    // Hashers are seeded anew each time: enough for a spread, without another dependency.
+    let share = (RandomState::new().hash_one(0) >> 32) as f64 / f64::from(u32::MAX);
+    age.mul_f64(0.9 + share * 0.2)
+}
+
+/// Spreads the beginnings of streams.
+struct Pace {
+    /// Time between two beginnings; zero for none.
+    interval: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// Who would wait longer is refused: another replica may have time.
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn new(per_second: u32) -> Self {
+        let interval = if per_second == 0 { Duration::ZERO } else { Duration::from_secs(1) / per_second };
+        Self { interval, next: Mutex::new(None) }
+    }
+
+    /// How long the stream has to wait; none when that is too long.
+    fn slot(&self, now: Instant) -> Option<Duration> {
+        if self.interval.is_zero() {
+            return Some(Duration::ZERO);
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = next.map_or(now, |next| next.max(now));
+        let wait = slot - now;
+        if wait > Self::LONGEST {
+            return None;
+        }
+        *next = Some(slot + self.interval);
+        Some(wait)
     }
 }
 
@@ -197,7 +280,7 @@ struct AdsBody<S: ConfigSource, M> {
     outgoing: Option<Outgoing>,
     /// How the stream ended: its status while the trailers are still to be sent.
     end: Option<Option<Status>>,
-    shared: Arc<Shared<S>>,
+    _counted: Counted<S>,
 }
 
 /// No part of it is pinned in place.
@@ -224,10 +307,13 @@ impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
 
     fn take_updates(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
         while let Poll::Ready(Some(drain)) = Pin::new(&mut self.drain).poll_next(cx) {
-            self.ends_at = drain.map(|(start, over)| start + over * self.turn / DRAIN_TURNS as u32);
+            let turn = drain.map(|(start, over)| start + over * self.turn / DRAIN_TURNS as u32);
+            self.ends_at = [self.ends_at, turn].into_iter().flatten().min();
         }
         if self.ends_at.is_some_and(|end| end <= now) {
-            return Some(Status::unavailable("the control plane is shutting down: connect to another"));
+            return Some(Status::unavailable(
+                "this stream is over, by its age or because the control plane stops: connect anew",
+            ));
         }
         loop {
             match Pin::new(&mut self.updates).poll_next(cx) {
@@ -301,6 +387,30 @@ fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
 impl<S: ConfigSource, M> Drop for AdsBody<S, M> {
     fn drop(&mut self) {
         self.session.close();
-        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beginnings_are_spread_and_a_herd_is_refused() {
+        let (pace, now) = (Pace::new(10), Instant::now());
+        let waits: Vec<_> = (0..20).map(|_| pace.slot(now)).collect();
+        assert_eq!(waits[..3], [0, 100, 200].map(|ms| Some(Duration::from_millis(ms))));
+        assert_eq!(waits.iter().flatten().count(), 11);
+        // A second later there is room for ten more.
+        let later = now + Duration::from_secs(1);
+        assert_eq!((0..20).filter_map(|_| pace.slot(later)).count(), 10);
+        assert_eq!(Pace::new(0).slot(now), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn ages_differ() {
+        let age = Duration::from_secs(1_000);
+        let ages: Vec<_> = (0..100).map(|_| jittered(age)).collect();
+        assert!(ages.iter().all(|a| (900..=1_100).contains(&a.as_secs())));
+        assert!(ages.iter().max().unwrap().as_secs() - ages.iter().min().unwrap().as_secs() > 100);
     }
 }
