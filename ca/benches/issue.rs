@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
-use tiphys_ca::{Authority, AuthorityOptions, IssueRequest, SpiffeId};
+use tiphys_ca::{Authority, AuthorityOptions, IssueRequest, RootOptions, SpiffeId};
 
 fn main() {
     divan::main();
@@ -14,7 +14,8 @@ fn main() {
 
 fn issue(bencher: divan::Bencher<'_, '_>, algorithm: &'static SignatureAlgorithm) {
     let dir = tempfile::tempdir().unwrap();
-    let authority = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap();
+    let authority =
+        Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default()).unwrap();
     let key = KeyPair::generate_for(algorithm).unwrap();
     let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     let identities = [SpiffeId::new("cluster.local", "default", "reviews").unwrap()];

@@ -1,56 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The authority: holds the current [`SigningBundle`] and issues certificates with it.
 //!
-//! The bundle comes from a folder: one of our own with a self-signed root ([`Authority::self_signed`]), or one that an operator
-//! gives in the form of Istio's Secret `cacerts` ([`Authority::from_cacerts`]). It is kept behind a watch channel, so that another
-//! bundle can take its place while requests go on, and whoever distributes the roots hears of it.
+//! The first bundle comes from a folder ([`crate::folder`]) or from whoever keeps it elsewhere ([`Authority::new`]). Another one that is
+//! adopted takes its place without a refused connection: see [`crate::rotation`]. What signs and what is trusted stand behind watch
+//! channels, so that requests go on meanwhile, and whoever distributes the roots hears of them.
 
-use crate::bundle::{BundleParts, SigningBundle, TrustBundle};
-use crate::{CaError, SpiffeId, csr, files};
+use crate::bundle::{SigningBundle, TrustBundle};
+use crate::root::{CLOCK_SKEW, RootOptions};
+use crate::rotation::Rotation;
+use crate::{CaError, SpiffeId, csr, folder};
 use rand::RngCore;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
+    SubjectPublicKeyInfo,
 };
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Clocks of workloads may be this much behind; a certificate is valid from this long before it was made.
-const CLOCK_SKEW: Duration = Duration::from_secs(120);
-/// Life of the root of our own.
-const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Steps of a rotation are taken at least so often.
+const STEP: Duration = Duration::from_secs(60);
 
-/// Names of the files in a `cacerts` folder, as Istio's documentation of plugged-in CA certificates has them.
-const CA_CERT: &str = "ca-cert.pem";
-const CA_KEY: &str = "ca-key.pem";
-const ROOT_CERT: &str = "root-cert.pem";
-const CERT_CHAIN: &str = "cert-chain.pem";
-
-/// Settings of an [`Authority`].
-#[derive(Clone, Debug)]
-pub struct AuthorityOptions {
-    /// The trust domain of all identities issued.
-    pub trust_domain: String,
-    /// Other trust domains whose identities count as our own (`trustDomainAliases`).
-    pub trust_domain_aliases: Vec<String>,
-    /// Life of a certificate for which no duration was asked (DEFAULT_WORKLOAD_CERT_TTL).
-    pub default_ttl: Duration,
-    /// The longest life that a request may ask for (MAX_WORKLOAD_CERT_TTL).
-    pub max_ttl: Duration,
+/// The trust domains that are ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustDomains {
+    /// The one of all identities issued.
+    pub own: String,
+    /// Others whose identities count as our own (`trustDomainAliases`).
+    pub aliases: Vec<String>,
 }
 
-impl Default for AuthorityOptions {
+impl TrustDomains {
+    /// Whether identities of this trust domain are ours.
+    pub fn owns(&self, trust_domain: &str) -> bool {
+        trust_domain == self.own || self.aliases.iter().any(|alias| alias == trust_domain)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), CaError> {
+        SpiffeId::new(&self.own, "x", "x")
+            .map_err(|_| CaError::Settings(format!("trust domain {:?} is not valid", self.own)))?;
+        Ok(())
+    }
+}
+
+impl Default for TrustDomains {
     fn default() -> Self {
-        Self {
-            trust_domain: "cluster.local".into(),
-            trust_domain_aliases: Vec::new(),
-            default_ttl: Duration::from_secs(24 * 3600),
-            max_ttl: Duration::from_secs(90 * 24 * 3600),
+        Self { own: "cluster.local".into(), aliases: Vec::new() }
+    }
+}
+
+/// How long certificates live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Life of a certificate for which no duration was asked (DEFAULT_WORKLOAD_CERT_TTL).
+    pub default: Duration,
+    /// The longest life that a request may ask for (MAX_WORKLOAD_CERT_TTL).
+    pub max: Duration,
+}
+
+impl Lifetimes {
+    /// The life for a request.
+    ///
+    /// # Errors
+    /// [`CaError::Ttl`] when more is asked for than is given.
+    pub(crate) fn of(&self, asked: Option<Duration>) -> Result<Duration, CaError> {
+        match asked {
+            None | Some(Duration::ZERO) => Ok(self.default),
+            Some(asked) if asked > self.max => Err(CaError::Ttl { asked, max: self.max }),
+            Some(asked) => Ok(asked),
         }
     }
+
+    pub(crate) fn check(&self) -> Result<(), CaError> {
+        let Self { default, max } = self;
+        if default > max {
+            return Err(CaError::Settings(format!(
+                "default certificate lifetime {default:?} is over the maximum {max:?}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { default: Duration::from_secs(24 * 3600), max: Duration::from_secs(90 * 24 * 3600) }
+    }
+}
+
+/// Settings of an [`Authority`].
+#[derive(Clone, Debug, Default)]
+pub struct AuthorityOptions {
+    /// Whose identities are issued and accepted.
+    pub domains: TrustDomains,
+    /// How long certificates live.
+    pub lifetimes: Lifetimes,
 }
 
 /// What to issue.
@@ -82,27 +129,19 @@ pub struct Issued {
 pub struct Authority {
     options: AuthorityOptions,
     current: watch::Sender<Arc<SigningBundle>>,
+    trust: watch::Sender<Arc<TrustBundle>>,
+    rotation: Mutex<Rotation>,
+    /// The longest life in seconds that was given: so long a former root is still of use.
+    longest: AtomicU64,
 }
 
 impl Authority {
-    /// Opens the authority of our own in a folder. When there is none yet, a key (ECDSA P-256) and a self-signed root of ten years
-    /// are made; the key's file has mode 0600.
+    /// Opens the authority of our own in a folder. When there is none yet, a key and a self-signed root are made; the key's file has mode 0600.
     ///
     /// # Errors
     /// When the folder cannot be written, holds only a part of an authority, or one that is unusable.
-    pub fn self_signed(dir: &Path, options: AuthorityOptions) -> Result<Self, CaError> {
-        let key = dir.join(CA_KEY);
-        match (key.exists(), dir.join(ROOT_CERT).exists()) {
-            (true, true) => files::require_private(&key)?,
-            (false, false) => create_root(dir, &options.trust_domain)?,
-            (has_key, _) => {
-                let (there, missing) = if has_key { (CA_KEY, ROOT_CERT) } else { (ROOT_CERT, CA_KEY) };
-                return Err(CaError::file(
-                    dir,
-                    format!("has {there} but no {missing}; restore it or empty the folder"),
-                ));
-            }
-        }
+    pub fn self_signed(dir: &Path, root: &RootOptions, options: AuthorityOptions) -> Result<Self, CaError> {
+        folder::ensure_root(dir, root)?;
         Self::from_cacerts(dir, options)
     }
 
@@ -112,31 +151,104 @@ impl Authority {
     /// # Errors
     /// Names the file when something is missing, expired, or does not belong together.
     pub fn from_cacerts(dir: &Path, options: AuthorityOptions) -> Result<Self, CaError> {
-        let bundle = read_bundle(dir)?;
-        Self::with_bundle(bundle, options)
+        Self::new(folder::read(dir)?, options)
     }
 
-    fn with_bundle(bundle: SigningBundle, options: AuthorityOptions) -> Result<Self, CaError> {
-        if options.default_ttl > options.max_ttl {
-            let (default, max) = (options.default_ttl, options.max_ttl);
-            return Err(CaError::Settings(format!(
-                "default certificate lifetime {default:?} is over the maximum {max:?}"
-            )));
-        }
-        SpiffeId::new(&options.trust_domain, "x", "x")
-            .map_err(|_| CaError::Settings(format!("trust domain {:?} is not valid", options.trust_domain)))?;
-        let (current, _) = watch::channel(Arc::new(bundle));
-        Ok(Self { options, current })
+    /// An authority that signs with a bundle.
+    ///
+    /// # Errors
+    /// When the settings contradict themselves.
+    pub fn new(bundle: SigningBundle, options: AuthorityOptions) -> Result<Self, CaError> {
+        options.lifetimes.check()?;
+        options.domains.check()?;
+        let bundle = Arc::new(bundle);
+        let rotation = Mutex::new(Rotation::new(bundle.clone())?);
+        let longest = AtomicU64::new(options.lifetimes.default.as_secs());
+        let trust = watch::Sender::new(bundle.trust().clone());
+        Ok(Self { options, current: watch::Sender::new(bundle), trust, rotation, longest })
     }
 
-    /// Reads the folder again and signs with what it holds from now on; the former bundle stays when it is unusable.
+    /// Reads the folder again and adopts what it holds; the former bundle stays when it is unusable. Gives whether anything changed.
     ///
     /// # Errors
     /// As [`Authority::from_cacerts`].
-    pub fn reload(&self, dir: &Path) -> Result<(), CaError> {
-        let bundle = read_bundle(dir)?;
-        self.current.send_replace(Arc::new(bundle));
+    pub fn reload(&self, dir: &Path) -> Result<bool, CaError> {
+        self.adopt(folder::read(dir)?)
+    }
+
+    /// Signs with another bundle as soon as everybody can know its root, and trusts the former roots for as long as certificates under them
+    /// may live. Gives whether anything changed.
+    ///
+    /// # Errors
+    /// When a root cannot be parsed.
+    pub fn adopt(&self, bundle: SigningBundle) -> Result<bool, CaError> {
+        let now = OffsetDateTime::now_utc();
+        let overlap = Duration::from_secs(self.longest.load(Relaxed));
+        let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rotation.differs(&bundle) {
+            return Ok(false);
+        }
+        rotation.adopt(Arc::new(bundle), now, overlap)?;
+        if let Some(at) = rotation.switches_at() {
+            tracing::info!(
+                "a new root is handed out; certificates are issued under it from {at}, when all workloads know it"
+            );
+        }
+        self.publish(&mut rotation, now)?;
+        Ok(true)
+    }
+
+    /// Takes the steps of a rotation whose time has come.
+    fn advance(&self, now: OffsetDateTime) -> Result<(), CaError> {
+        let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        rotation.advance(now);
+        self.publish(&mut rotation, now)
+    }
+
+    fn publish(&self, rotation: &mut Rotation, now: OffsetDateTime) -> Result<(), CaError> {
+        let bundle = Arc::new(rotation.bundle(now)?);
+        // First whom to trust, then what to show.
+        self.trust.send_if_modified(|trust| {
+            let changed = **trust != **bundle.trust();
+            if changed {
+                *trust = bundle.trust().clone();
+            }
+            changed
+        });
+        self.current.send_if_modified(|current| {
+            let changed = !current.same_signer(&bundle) || current.trust() != bundle.trust();
+            if changed {
+                *current = bundle;
+            }
+            changed
+        });
         Ok(())
+    }
+
+    /// Takes the steps of rotations for as long as it is polled.
+    pub async fn run(self: Arc<Self>) {
+        let mut changes = self.subscribe();
+        loop {
+            let due = self.rotation.lock().unwrap_or_else(PoisonError::into_inner).due();
+            let step = async {
+                match due {
+                    None => std::future::pending().await,
+                    Some(due) => {
+                        let left = Duration::try_from(due - OffsetDateTime::now_utc()).unwrap_or(Duration::ZERO);
+                        tokio::time::sleep(left.min(STEP)).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = step => {
+                    if let Err(error) = self.advance(OffsetDateTime::now_utc()) {
+                        tracing::error!(%error, "the rotation of the root cannot go on");
+                        tokio::time::sleep(STEP).await;
+                    }
+                }
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
     }
 
     /// The settings.
@@ -156,12 +268,12 @@ impl Authority {
 
     /// The roots that the mesh trusts.
     pub fn trust(&self) -> Arc<TrustBundle> {
-        self.current.borrow().trust().clone()
+        self.trust.borrow().clone()
     }
 
-    /// Whether identities of this trust domain are ours.
-    pub fn owns(&self, trust_domain: &str) -> bool {
-        trust_domain == self.options.trust_domain || self.options.trust_domain_aliases.iter().any(|a| a == trust_domain)
+    /// Tells of each change of the roots.
+    pub fn trust_changes(&self) -> watch::Receiver<Arc<TrustBundle>> {
+        self.trust.subscribe()
     }
 
     /// Issues a certificate for the identities given. This is CPU work: about 0.1 ms with an EC root, more with RSA.
@@ -187,17 +299,12 @@ impl Authority {
         if names.is_empty() {
             return Err(CaError::Signing("no identity to certify".into()));
         }
-        let ttl = match ttl {
-            None | Some(Duration::ZERO) => self.options.default_ttl,
-            Some(asked) if asked > self.options.max_ttl => {
-                return Err(CaError::Ttl { asked, max: self.options.max_ttl });
-            }
-            Some(asked) => asked,
-        };
+        let ttl = self.options.lifetimes.of(ttl)?;
+        self.longest.fetch_max(ttl.as_secs(), Relaxed);
         let bundle = self.bundle();
         let now = OffsetDateTime::now_utc();
-        if now >= bundle.not_after {
-            return Err(CaError::NotReady(format!("its own certificate expired at {}", bundle.not_after)));
+        if now >= bundle.not_after() {
+            return Err(CaError::NotReady(format!("its own certificate expired at {}", bundle.not_after())));
         }
         let mut serial = [0u8; 16];
         rand::rng().fill_bytes(&mut serial);
@@ -207,60 +314,17 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.not_before = now - CLOCK_SKEW;
-        params.not_after = (now + ttl).min(bundle.not_after);
+        params.not_after = (now + ttl).min(bundle.not_after());
         params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let not_after = params.not_after;
-        let certificate = params.signed_by(key, &bundle.issuer).map_err(|e| CaError::Signing(e.to_string()))?;
+        let certificate = params.signed_by(key, bundle.issuer()).map_err(|e| CaError::Signing(e.to_string()))?;
         let serial = serial.iter().map(|b| format!("{b:02x}")).collect();
         Ok(Issued { certificate: certificate.pem(), bundle, serial, not_after })
     }
-}
-
-/// Makes a key and a self-signed root in `dir`.
-fn create_root(dir: &Path, trust_domain: &str) -> Result<(), CaError> {
-    let failed = |e: rcgen::Error| CaError::Signing(format!("making the root: {e}"));
-    let key = KeyPair::generate().map_err(failed)?;
-    let now = OffsetDateTime::now_utc();
-    let mut serial = [0u8; 16];
-    rand::rng().fill_bytes(&mut serial);
-    serial[0] = serial[0] & 0x7f | 0x40;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, trust_domain);
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + ROOT_LIFETIME;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let root = params.self_signed(&key).map_err(failed)?.pem();
-    files::secret_dir(dir)?;
-    files::write(&dir.join(CA_KEY), key.serialize_pem().as_bytes(), 0o600)?;
-    files::write(&dir.join(CA_CERT), root.as_bytes(), 0o644)?;
-    // Last, because its presence says that the authority is complete.
-    files::write(&dir.join(ROOT_CERT), root.as_bytes(), 0o644)?;
-    tracing::info!(dir = %dir.display(), "made a self-signed root certificate");
-    Ok(())
-}
-
-fn read_bundle(dir: &Path) -> Result<SigningBundle, CaError> {
-    let place = |name: &str| dir.join(name).display().to_string();
-    let certificate = files::read(&dir.join(CA_CERT))?;
-    let key = files::read(&dir.join(CA_KEY))?;
-    let roots = files::read(&dir.join(ROOT_CERT))?;
-    let chain_path = dir.join(CERT_CHAIN);
-    let chain = if chain_path.exists() { Some(files::read(&chain_path)?) } else { None };
-    let (certificate_place, key_place) = (place(CA_CERT), place(CA_KEY));
-    let (chain_place, root_place) = (place(CERT_CHAIN), place(ROOT_CERT));
-    SigningBundle::new(&BundleParts {
-        certificate: (&certificate, &certificate_place),
-        key: (&key, &key_place),
-        chain: chain.as_deref().map(|c| (c, chain_place.as_str())),
-        roots: (&roots, &root_place),
-    })
 }
 
 #[cfg(test)]

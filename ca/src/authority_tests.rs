@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
-use crate::testing::{authority, csr};
-use rcgen::{Certificate, Issuer, PKCS_RSA_SHA256};
+use crate::testing::{authority, ca_params, cacerts, csr, maker};
+use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -30,8 +30,10 @@ fn verify(issued: &Issued) {
 #[test]
 fn a_root_of_our_own_is_kept() {
     let dir = TempDir::new().unwrap();
-    let first = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap();
-    let again = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap();
+    let first =
+        Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default()).unwrap();
+    let again =
+        Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default()).unwrap();
     assert_eq!(first.trust(), again.trust());
     let years = (first.trust().not_after() - OffsetDateTime::now_utc()).whole_days() / 365;
     assert!((9..=10).contains(&years), "{years}");
@@ -42,12 +44,16 @@ fn a_root_of_our_own_is_kept() {
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let dir = TempDir::new().unwrap();
-    Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap();
+    Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default()).unwrap();
     std::fs::set_permissions(dir.path().join("ca-key.pem"), PermissionsExt::from_mode(0o644)).unwrap();
-    let error = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap_err().to_string();
+    let error = Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("ca-key.pem") && error.contains("0644"), "{error}");
     std::fs::remove_file(dir.path().join("ca-key.pem")).unwrap();
-    let error = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap_err().to_string();
+    let error = Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("has root-cert.pem but no ca-key.pem"), "{error}");
 }
 
@@ -98,43 +104,6 @@ fn names_in_the_request_are_dropped() {
     let names = certificate.subject_alternative_name().unwrap().unwrap();
     assert_eq!(names.value.general_names, vec![GeneralName::URI("spiffe://cluster.local/ns/default/sa/reviews")]);
     assert_eq!(certificate.subject().iter().count(), 0);
-}
-
-struct Maker {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: Certificate,
-}
-
-fn ca_params(name: &str, days: i64) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    params.not_before = OffsetDateTime::now_utc() - time::Duration::days(30);
-    params.not_after = OffsetDateTime::now_utc() + time::Duration::days(days);
-    params
-}
-
-fn maker(params: CertificateParams, key: KeyPair, above: Option<&Maker>) -> Maker {
-    let certificate = match above {
-        None => params.self_signed(&key).unwrap(),
-        Some(above) => params.signed_by(&key, &above.issuer).unwrap(),
-    };
-    Maker { issuer: Issuer::from_ca_cert_der(certificate.der(), key).unwrap(), certificate }
-}
-
-/// A `cacerts` folder with a root, an intermediate above the signing one, and the signing one.
-fn cacerts(dir: &Path, key: KeyPair, signing: CertificateParams) -> Maker {
-    let root = maker(ca_params("root", 1000), KeyPair::generate().unwrap(), None);
-    let middle = maker(ca_params("middle", 500), KeyPair::generate().unwrap(), Some(&root));
-    let signing = maker(signing, key, Some(&middle));
-    let write = |name: &str, text: String| std::fs::write(dir.join(name), text).unwrap();
-    write("ca-cert.pem", signing.certificate.pem());
-    write("ca-key.pem", signing.issuer.key().serialize_pem());
-    write("root-cert.pem", root.certificate.pem());
-    write("cert-chain.pem", signing.certificate.pem() + &middle.certificate.pem());
-    root
 }
 
 #[test]
@@ -210,7 +179,8 @@ fn reload_keeps_the_old_when_the_new_is_broken() {
     assert!(authority.reload(dir.path()).is_err());
     assert_eq!(authority.trust(), old);
     cacerts(dir.path(), KeyPair::generate().unwrap(), ca_params("signing", 200));
-    authority.reload(dir.path()).unwrap();
+    assert!(authority.reload(dir.path()).unwrap());
+    assert!(!authority.reload(dir.path()).unwrap());
     assert_ne!(authority.trust(), old);
     assert!(changes.has_changed().unwrap());
     verify(&issue(&authority, None).unwrap());
@@ -221,8 +191,20 @@ fn reload_keeps_the_old_when_the_new_is_broken() {
 fn settings_that_contradict() {
     let dir = TempDir::new().unwrap();
     let hours = |h: u64| Duration::from_secs(h * 3600);
-    let options = AuthorityOptions { default_ttl: hours(48), max_ttl: hours(24), ..Default::default() };
-    assert!(Authority::self_signed(dir.path(), options).unwrap_err().to_string().contains("over the maximum"));
-    let options = AuthorityOptions { trust_domain: "a/b".into(), ..Default::default() };
-    assert!(Authority::self_signed(dir.path(), options).unwrap_err().to_string().contains("trust domain"));
+    let lifetimes = Lifetimes { default: hours(48), max: hours(24) };
+    let options = AuthorityOptions { lifetimes, ..Default::default() };
+    assert!(
+        Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), options)
+            .unwrap_err()
+            .to_string()
+            .contains("over the maximum")
+    );
+    let domains = TrustDomains { own: "a/b".into(), aliases: Vec::new() };
+    let options = AuthorityOptions { domains, ..Default::default() };
+    assert!(
+        Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), options)
+            .unwrap_err()
+            .to_string()
+            .contains("trust domain")
+    );
 }

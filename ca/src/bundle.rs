@@ -32,10 +32,10 @@ impl TrustBundle {
     /// When there is no certificate or one cannot be parsed.
     pub fn from_pem(pem: &str, place: &str) -> Result<Self, CaError> {
         let certificates = certificates(pem, place)?;
-        let first = parse(&certificates[0], place)?;
-        let not_after = first.validity().not_after.to_datetime();
-        let text: String = certificates.iter().map(|c| to_pem("CERTIFICATE", c)).collect();
-        Ok(Self { pem: text, certificates, not_after })
+        for certificate in &certificates {
+            parse(certificate, place)?;
+        }
+        Self::of(certificates)
     }
 
     /// The roots in PEM, one after the other.
@@ -46,6 +46,16 @@ impl TrustBundle {
     /// The roots in DER.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
+    }
+
+    /// A set of roots, of which at least one must be given.
+    pub(crate) fn of(certificates: Vec<CertificateDer<'static>>) -> Result<Self, CaError> {
+        let Some(first) = certificates.first() else {
+            return Err(CaError::Settings("no root certificate is left".into()));
+        };
+        let not_after = parse(first, "root certificate")?.validity().not_after.to_datetime();
+        let pem = certificates.iter().map(|c| to_pem("CERTIFICATE", c)).collect();
+        Ok(Self { pem, certificates, not_after })
     }
 
     /// When the first root expires.
@@ -69,8 +79,8 @@ impl TrustBundle {
     }
 }
 
-/// The texts from which a bundle is made, with the places to name in errors.
-pub(crate) struct BundleParts<'a> {
+/// The texts from which a bundle is made, each with the place to name in errors.
+pub struct BundleParts<'a> {
     /// The certificate of the key that signs.
     pub certificate: (&'a str, &'a str),
     /// Its private key: PKCS #8, PKCS #1 or SEC 1.
@@ -81,24 +91,48 @@ pub(crate) struct BundleParts<'a> {
     pub roots: (&'a str, &'a str),
 }
 
-/// What signs certificates.
+/// The name and key of a root: certificates verify under every root certificate that has both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    subject: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Anchor {
+    pub(crate) fn of(root: &CertificateDer<'_>) -> Result<Self, CaError> {
+        let root = parse(root, "root certificate")?;
+        Ok(Self { subject: root.subject().as_raw().to_vec(), key: root.public_key().raw.to_vec() })
+    }
+}
+
+/// What signs certificates, and the roots that are handed out with them.
+#[derive(Clone)]
 pub struct SigningBundle {
-    pub(crate) issuer: Issuer<'static, KeyPair>,
-    pub(crate) not_after: OffsetDateTime,
+    signer: Arc<Signer>,
+    trust: Arc<TrustBundle>,
+}
+
+struct Signer {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    not_after: OffsetDateTime,
     chain: Vec<CertificateDer<'static>>,
     chain_pem: Vec<String>,
-    trust: Arc<TrustBundle>,
+    anchors: Vec<Anchor>,
 }
 
 impl std::fmt::Debug for SigningBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SigningBundle").field("issuer", &self.issuer).field("not_after", &self.not_after).finish()
+        f.debug_struct("SigningBundle").field("not_after", &self.signer.not_after).finish_non_exhaustive()
     }
 }
 
 impl SigningBundle {
     /// Checks that key, certificate, chain and roots belong together and are valid now.
-    pub(crate) fn new(parts: &BundleParts<'_>) -> Result<Self, CaError> {
+    ///
+    /// # Errors
+    /// Names the place when something is missing, expired, or does not belong together.
+    pub fn new(parts: &BundleParts<'_>) -> Result<Self, CaError> {
         let now = OffsetDateTime::now_utc();
         let (certificate_pem, place) = parts.certificate;
         let certificate = certificates(certificate_pem, place)?.remove(0);
@@ -123,26 +157,51 @@ impl SigningBundle {
             return Err(CaError::file(chain_place, format!("must begin with the certificate of {place}")));
         }
         let path = chain.get(1..).unwrap_or_default();
-        require_path(&certificate, path, trust.certificates(), chain_place)?;
+        let anchors = require_path(&certificate, path, trust.certificates(), chain_place)?;
         if !trust.certificates().contains(&certificate) && chain.is_empty() {
             return Err(CaError::file(place, "is no root; give the chain from it up in cert-chain.pem"));
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|e| CaError::file(place, format!("cannot sign with this certificate: {e}")))?;
         let chain_pem = chain.iter().map(|c| to_pem("CERTIFICATE", c)).collect();
-        let bundle = Self { issuer, not_after, chain, chain_pem, trust: Arc::new(trust) };
+        let signer = Arc::new(Signer { certificate, issuer, not_after, chain, chain_pem, anchors });
+        let bundle = Self { signer, trust: Arc::new(trust) };
         bundle.prove().map_err(|e| CaError::file(place, format!("certificates signed with it do not verify: {e}")))?;
         Ok(bundle)
     }
 
+    /// The same signer with other roots to hand out.
+    pub(crate) fn with_trust(&self, trust: TrustBundle) -> Self {
+        Self { signer: self.signer.clone(), trust: Arc::new(trust) }
+    }
+
+    /// The roots under which what it signs verifies.
+    pub(crate) fn anchors(&self) -> &[Anchor] {
+        &self.signer.anchors
+    }
+
+    /// Whether both sign with the same key and certificate.
+    pub(crate) fn same_signer(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.signer, &other.signer)
+    }
+
+    /// The certificate of the key that signs.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.signer.certificate
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.signer.issuer
+    }
+
     /// The chain from the signing certificate up, in DER; empty when a root signs.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+        &self.signer.chain
     }
 
     /// The same in PEM, one text a certificate.
     pub fn chain_pem(&self) -> &[String] {
-        &self.chain_pem
+        &self.signer.chain_pem
     }
 
     /// The roots.
@@ -152,7 +211,7 @@ impl SigningBundle {
 
     /// When the signing certificate expires; nothing that it signs lives longer.
     pub fn not_after(&self) -> OffsetDateTime {
-        self.not_after
+        self.signer.not_after
     }
 
     /// Signs a throw-away certificate and verifies it as a proxy would.
@@ -160,9 +219,9 @@ impl SigningBundle {
         let key = KeyPair::generate().map_err(|e| e.to_string())?;
         let mut params = CertificateParams::default();
         params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
-        let leaf = params.signed_by(&key, &self.issuer).map_err(|e| e.to_string())?;
+        let leaf = params.signed_by(&key, self.issuer()).map_err(|e| e.to_string())?;
         let verifier = self.trust.client_verifier(false).map_err(|e| e.to_string())?;
-        verifier.verify_client_cert(leaf.der(), &self.chain, UnixTime::now()).map_err(|e| e.to_string())?;
+        verifier.verify_client_cert(leaf.der(), self.chain(), UnixTime::now()).map_err(|e| e.to_string())?;
         Ok(())
     }
 }
@@ -178,7 +237,7 @@ pub(crate) fn certificates(pem: &str, place: &str) -> Result<Vec<CertificateDer<
     Ok(found)
 }
 
-fn parse<'a>(der: &'a CertificateDer<'_>, place: &str) -> Result<X509Certificate<'a>, CaError> {
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>, place: &str) -> Result<X509Certificate<'a>, CaError> {
     match X509Certificate::from_der(der) {
         Ok((_, certificate)) => Ok(certificate),
         Err(e) => Err(CaError::file(place, format!("a certificate cannot be parsed: {e}"))),
@@ -206,22 +265,34 @@ fn require_authority(c: &X509Certificate<'_>, place: &str, now: OffsetDateTime) 
     Ok(())
 }
 
-/// There is a path of signatures from `leaf` by way of `between` to one of `roots`, and each link is valid now.
+/// There is a path of signatures from `leaf` by way of `between` to one of `roots`, and each link is valid now. Gives the roots in which it
+/// ends: several when one root has several certificates.
 fn require_path(
     leaf: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
     roots: &[CertificateDer<'_>],
     place: &str,
-) -> Result<(), CaError> {
+) -> Result<Vec<Anchor>, CaError> {
     let now = OffsetDateTime::now_utc();
     let mut current = parse(leaf, place)?;
     // Each step uses up one certificate of the chain, so that loops end.
     for _ in 0..=between.len() + 1 {
+        let mut anchors = Vec::new();
+        let mut unusable = None;
         for root in roots {
-            let root = parse(root, place)?;
-            if signed_by(&current, &root) {
-                return require_authority(&root, "root-cert.pem", now);
+            let parsed = parse(root, place)?;
+            if !signed_by(&current, &parsed) {
+                continue;
             }
+            match require_authority(&parsed, "root-cert.pem", now) {
+                Ok(()) => anchors.push(Anchor::of(root)?),
+                Err(error) => unusable = Some(error),
+            }
+        }
+        match unusable {
+            _ if !anchors.is_empty() => return Ok(anchors),
+            Some(error) => return Err(error),
+            None => {}
         }
         let next = between.iter().filter_map(|c| parse(c, place).ok()).find(|c| signed_by(&current, c));
         let Some(next) = next else { break };

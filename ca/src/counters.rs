@@ -3,12 +3,9 @@
 //!
 //! The counters are plain numbers; whoever serves metrics asks for [`CaCounters::samples`] at each scrape.
 
-use crate::CaError;
-use std::sync::Arc;
+use crate::{CaError, Signing};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use time::OffsetDateTime;
-
-use crate::Authority;
 
 /// Counters of one [`crate::CertificateService`].
 #[derive(Debug, Default)]
@@ -17,6 +14,7 @@ pub struct CaCounters {
     issued: AtomicU64,
     unauthenticated: AtomicU64,
     unparsable: AtomicU64,
+    unusable_identity: AtomicU64,
     not_ready: AtomicU64,
     bad_request: AtomicU64,
     bad_ttl: AtomicU64,
@@ -51,6 +49,10 @@ impl CaCounters {
         self.unauthenticated.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn unusable_identity(&self) {
+        self.unusable_identity.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn refused(&self, error: &CaError) {
         match error {
             CaError::Csr(_) => {
@@ -64,9 +66,9 @@ impl CaCounters {
         .fetch_add(1, Relaxed);
     }
 
-    /// All values, those about `authority`'s certificates included.
+    /// All values, those about the certificates of who signs included.
     #[allow(clippy::cast_precision_loss)] // Counters and times stay far below 2^52.
-    pub fn samples(&self, authority: &Arc<Authority>) -> Vec<Sample> {
+    pub fn samples(&self, signing: &Signing) -> Vec<Sample> {
         let counter = |name, help, label, value: &AtomicU64| Sample {
             name,
             help,
@@ -80,8 +82,11 @@ impl CaCounters {
         };
         let gauge = |name, help, value: i64| Sample { name, help, counter: false, label: None, value: value as f64 };
         let now = OffsetDateTime::now_utc();
-        let bundle = authority.bundle();
-        let (root, chain) = (bundle.trust().not_after(), bundle.not_after());
+        let root = signing.trust().not_after();
+        let chain = match signing {
+            Signing::Own(authority) => authority.bundle().not_after(),
+            Signing::Registration(_) => root,
+        };
         let left = |end: OffsetDateTime| (end - now).whole_seconds();
         vec![
             counter("citadel_server_csr_count", "Certificate signing requests received.", None, &self.requests),
@@ -91,6 +96,12 @@ impl CaCounters {
                 "Requests whose caller was not accepted.",
                 None,
                 &self.unauthenticated,
+            ),
+            counter(
+                "citadel_server_id_extraction_err_count",
+                "Requests for the identity of another that is none.",
+                None,
+                &self.unusable_identity,
             ),
             counter("citadel_server_csr_parsing_err_count", "Requests that cannot be used.", None, &self.unparsable),
             error("CA_NOT_READY", &self.not_ready),

@@ -4,11 +4,13 @@
 //! Subject, subject alternative names and all other wishes in the request are dropped here: identity comes from the caller's
 //! credential alone.
 
-use crate::CaError;
+use crate::{CaError, SpiffeId};
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
@@ -54,6 +56,39 @@ pub fn public_key(pem: &str) -> Result<SubjectPublicKeyInfo, CaError> {
     require_strong(info).map_err(bad)?;
     request.verify_signature().map_err(|_| bad("its signature does not match its public key".into()))?;
     SubjectPublicKeyInfo::from_der(info.raw).map_err(|e| bad(format!("public key: {e}")))
+}
+
+/// Checks a request that is passed on to a signer who may copy what it asks for: it may name identities of the caller and nothing else.
+///
+/// # Errors
+/// [`CaError::Csr`] when it cannot be used, or asks for more.
+pub fn require_plain(pem: &str, identities: &[SpiffeId]) -> Result<(), CaError> {
+    public_key(pem)?;
+    let bad = |problem: String| CaError::Csr(problem);
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
+        .map_err(|e| bad(format!("no PEM block CERTIFICATE REQUEST: {e}")))?;
+    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|e| bad(format!("cannot be parsed: {e}")))?;
+    let info = &request.certification_request_info;
+    if let Some(attribute) = info.subject.iter_attributes().find(|a| !a.attr_value().data.is_empty()) {
+        return Err(bad(format!("it asks for a subject ({})", attribute.attr_type())));
+    }
+    for attribute in info.iter_attributes() {
+        let ParsedCriAttribute::ExtensionRequest(wanted) = attribute.parsed_attribute() else {
+            return Err(bad(format!("attribute {} is not allowed", attribute.oid)));
+        };
+        for extension in &wanted.extensions {
+            let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
+                return Err(bad(format!("extension {} is not allowed", extension.oid)));
+            };
+            for name in &names.general_names {
+                let own = matches!(name, GeneralName::URI(uri) if identities.iter().any(|id| id.to_string() == *uri));
+                if !own {
+                    return Err(bad(format!("it asks for the name {name}, which is not the caller's")));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses public keys that are too weak or that no proxy of the mesh could use.
@@ -110,6 +145,37 @@ mod tests {
         assert!(public_key(&"x".repeat(40_000)).unwrap_err().to_string().contains("allowed"));
         assert!(public_key(RSA_1024).unwrap_err().to_string().contains("1024 bits is too weak"));
         assert!(public_key(P521).is_err());
+    }
+
+    #[test]
+    fn what_a_signer_would_copy() {
+        let id = SpiffeId::new("cluster.local", "a", "b").unwrap();
+        let key = KeyPair::generate().unwrap();
+        let request = |change: &dyn Fn(&mut CertificateParams)| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            change(&mut params);
+            params.serialize_request(&key).unwrap().pem().unwrap()
+        };
+        let uri = |text: &str| rcgen::SanType::URI(text.to_string().try_into().unwrap());
+        let check =
+            |change: &dyn Fn(&mut CertificateParams)| require_plain(&request(change), std::slice::from_ref(&id));
+        check(&|_| {}).unwrap();
+        check(&|p| p.subject_alt_names.push(uri("spiffe://cluster.local/ns/a/sa/b"))).unwrap();
+        // As Go's agents write it.
+        check(&|p| p.distinguished_name.push(rcgen::DnType::OrganizationName, "")).unwrap();
+        let refused = |change: &dyn Fn(&mut CertificateParams)| check(change).unwrap_err().to_string();
+        assert!(
+            refused(&|p| p.subject_alt_names.push(uri("spiffe://cluster.local/ns/a/sa/c")))
+                .contains("not the caller's")
+        );
+        let dns = rcgen::SanType::DnsName("istiod.istio-system.svc".try_into().unwrap());
+        assert!(refused(&|p| p.subject_alt_names.push(dns.clone())).contains("not the caller's"));
+        assert!(
+            refused(&|p| p.distinguished_name.push(rcgen::DnType::CommonName, "admin")).contains("subject (2.5.4.3)")
+        );
+        let ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        assert!(refused(&|p| p.is_ca = ca).contains("2.5.29"));
     }
 
     #[test]

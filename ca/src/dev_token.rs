@@ -160,7 +160,7 @@ impl DevTokenIssuer {
     }
 
     fn verify(&self, token: &str) -> Result<Caller, String> {
-        let mut caller = self.verifier.verify(token)?;
+        let mut caller = self.verifier.verify(token).map_err(|e| e.to_string())?;
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |id: &SpiffeId| {
             written.contains_key(&ServiceAccount {

@@ -21,6 +21,11 @@ pub mod csr;
 mod dev_token;
 mod error;
 mod files;
+pub mod folder;
+mod node;
+mod registration;
+mod root;
+mod rotation;
 mod service;
 mod serving;
 mod spiffe;
@@ -28,11 +33,16 @@ mod spiffe;
 mod testing;
 
 pub use authenticate::{AuthenticationError, Authenticator, Authenticators, Caller, Credentials, Peer};
-pub use authority::{Authority, AuthorityOptions, IssueRequest, Issued};
-pub use bundle::{SigningBundle, TrustBundle};
+pub use authority::{Authority, AuthorityOptions, IssueRequest, Issued, Lifetimes, TrustDomains};
+pub use bundle::{BundleParts, SigningBundle, TrustBundle};
 pub use counters::{CaCounters, Sample};
 pub use dev_token::{DevTokenIssuer, DevTokenOptions, ServiceAccount};
 pub use error::CaError;
-pub use service::CertificateService;
+pub use node::{NodeAuthorizer, PodDirectory, PodFacts, parse_accounts};
+pub use registration::{
+    CertificateSigner, Registered, RegistrationAuthority, RegistrationOptions, SignerRequest, SignerRoots,
+};
+pub use root::{RootOptions, SelfSignedRoot};
+pub use service::{CertificateService, Signing};
 pub use serving::{ServerIdentity, ServerNames, TlsConnection, server_config};
 pub use spiffe::{SpiffeError, SpiffeId};

@@ -6,9 +6,13 @@
 //! target `audit`.
 
 use crate::authenticate::{Authenticators, Caller, Credentials};
-use crate::{Authority, CaCounters, CaError, IssueRequest, Issued};
+use crate::{
+    Authority, CaCounters, CaError, IssueRequest, Issued, NodeAuthorizer, Registered, RegistrationAuthority, SpiffeId,
+    TrustBundle,
+};
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 use tiphys_proto::google::protobuf::value::Kind;
 use tiphys_proto::istio::v1::auth::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
@@ -22,20 +26,79 @@ const IMPERSONATED_IDENTITY: &str = "ImpersonatedIdentity";
 /// Metadata by which a caller chooses a signer of Kubernetes.
 const CERT_SIGNER: &str = "CertSigner";
 
+/// Who signs.
+#[derive(Clone)]
+pub enum Signing {
+    /// The authority of this process.
+    Own(Arc<Authority>),
+    /// Somebody else, on whose behalf callers and requests are checked.
+    Registration(Arc<RegistrationAuthority>),
+}
+
+impl Signing {
+    /// The roots that are handed out.
+    pub fn trust(&self) -> Arc<TrustBundle> {
+        match self {
+            Self::Own(authority) => authority.trust(),
+            Self::Registration(registration) => registration.trust(),
+        }
+    }
+
+    /// Tells of each change of the roots.
+    pub fn trust_changes(&self) -> tokio::sync::watch::Receiver<Arc<TrustBundle>> {
+        match self {
+            Self::Own(authority) => authority.trust_changes(),
+            Self::Registration(registration) => registration.trust_changes(),
+        }
+    }
+}
+
+/// What is handed out.
+struct Answer {
+    chain: Vec<String>,
+    roots: String,
+    serial: String,
+    not_after: OffsetDateTime,
+}
+
+impl From<Issued> for Answer {
+    fn from(issued: Issued) -> Self {
+        let mut chain = vec![issued.certificate];
+        chain.extend(issued.bundle.chain_pem().iter().cloned());
+        let roots = issued.bundle.trust().pem().to_string();
+        Self { chain, roots, serial: issued.serial, not_after: issued.not_after }
+    }
+}
+
+impl From<Registered> for Answer {
+    fn from(registered: Registered) -> Self {
+        let Registered { chain, roots, serial, not_after } = registered;
+        Self { chain, roots: roots.pem().to_string(), serial, not_after }
+    }
+}
+
 /// Issues certificates over gRPC.
 pub struct CertificateService {
-    authority: Arc<Authority>,
+    signing: Signing,
     authenticators: Authenticators,
     counters: Arc<CaCounters>,
+    nodes: Option<Arc<NodeAuthorizer>>,
     // Signing is CPU work: as many at a time as there are cores, on threads of their own, so that configuration goes on flowing.
     turns: Arc<Semaphore>,
 }
 
 impl CertificateService {
     /// A service that accepts the callers whom `authenticators` accept.
-    pub fn new(authority: Arc<Authority>, authenticators: Authenticators, counters: Arc<CaCounters>) -> Self {
+    pub fn new(signing: Signing, authenticators: Authenticators, counters: Arc<CaCounters>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { authority, authenticators, counters, turns: Arc::new(Semaphore::new(cores)) }
+        Self { signing, authenticators, counters, nodes: None, turns: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Lets node agents ask for the identities of the pods on their nodes. Without this nobody may have another's identity.
+    #[must_use]
+    pub fn with_nodes(mut self, nodes: Arc<NodeAuthorizer>) -> Self {
+        self.nodes = Some(nodes);
+        self
     }
 
     /// As a service for a tonic router. Requests are limited to 64 KiB.
@@ -54,17 +117,45 @@ impl CertificateService {
         }
     }
 
-    async fn sign(&self, request: IstioCertificateRequest, caller: &Caller) -> Result<Issued, CaError> {
+    /// The identities to certify: the caller's own, or the one that it may have in their place.
+    async fn identities(&self, request: &IstioCertificateRequest, caller: &Caller) -> Result<Vec<SpiffeId>, String> {
+        let Some(wanted) = metadata(request, IMPERSONATED_IDENTITY) else { return Ok(caller.identities.clone()) };
+        if wanted.parse::<SpiffeId>().is_err() {
+            self.counters.unusable_identity();
+        }
+        let Some(nodes) = &self.nodes else {
+            return Err(format!(
+                "asks for the identity {wanted:?} of another, which no account may here (CA_TRUSTED_NODE_ACCOUNTS)"
+            ));
+        };
+        let identity = nodes.authorize(caller, wanted).await;
+        identity.map(|id| vec![id]).map_err(|why| format!("asks for the identity {wanted:?} of another: {why}"))
+    }
+
+    async fn sign(&self, request: IstioCertificateRequest, identities: Vec<SpiffeId>) -> Result<Answer, CaError> {
         // Negative means, as zero, that the default is wanted.
         let ttl = u64::try_from(request.validity_duration).ok().map(Duration::from_secs);
+        let signer = metadata(&request, CERT_SIGNER);
+        let authority = match &self.signing {
+            Signing::Registration(registration) => {
+                let wanted = IssueRequest { csr: &request.csr, identities: &identities, ttl };
+                return Ok(registration.issue(&wanted, signer).await?.into());
+            }
+            Signing::Own(_) if signer.is_some() => {
+                let text = format!(
+                    "certificate signer {signer:?} is not known: this authority signs itself; leave out CertSigner"
+                );
+                return Err(CaError::Csr(text));
+            }
+            Signing::Own(authority) => authority.clone(),
+        };
         let turn = self.turns.clone().acquire_owned().await.map_err(|e| CaError::NotReady(e.to_string()))?;
-        let (authority, identities) = (self.authority.clone(), caller.identities.clone());
         let work = tokio::task::spawn_blocking(move || {
             let issued = authority.issue(&IssueRequest { csr: &request.csr, identities: &identities, ttl });
             drop(turn);
             issued
         });
-        work.await.map_err(|e| CaError::NotReady(e.to_string()))?
+        Ok(work.await.map_err(|e| CaError::NotReady(e.to_string()))??.into())
     }
 }
 
@@ -78,23 +169,23 @@ impl IstioCertificateService for CertificateService {
         let credentials = Credentials::of(request.metadata(), request.extensions());
         let caller = self.authenticate(&credentials).await?;
         let request = request.into_inner();
-        if let Some(wanted) = metadata(&request, IMPERSONATED_IDENTITY) {
-            self.counters.unauthenticated();
-            let reason = format!("asks for the identity {wanted:?} of another, which no node account may here");
-            refused(&credentials, Some(&caller), &reason);
-            return Err(Status::unauthenticated("request impersonation authentication failure"));
-        }
-        if let Some(signer) = metadata(&request, CERT_SIGNER) {
-            let error = CaError::Csr(format!("certificate signer {signer:?} is not supported; leave out CertSigner"));
-            self.counters.refused(&error);
-            refused(&credentials, Some(&caller), &error.to_string());
-            return Err((&error).into());
-        }
-        match self.sign(request, &caller).await {
-            Ok(issued) => {
+        let identities = match self.identities(&request, &caller).await {
+            Ok(identities) => identities,
+            Err(reason) => {
+                self.counters.unauthenticated();
+                refused(&credentials, Some(&caller), &reason);
+                return Err(Status::unauthenticated("request impersonation authentication failure"));
+            }
+        };
+        let given = names(&identities);
+        match self.sign(request, identities).await {
+            Ok(answer) => {
                 self.counters.issued();
-                audit(&credentials, &caller, &issued);
-                Ok(Response::new(answer(issued)))
+                audit(&credentials, &caller, &given, &answer);
+                let Answer { mut chain, roots, .. } = answer;
+                // One certificate an element, and last the roots in one element.
+                chain.push(roots);
+                Ok(Response::new(IstioCertificateResponse { cert_chain: chain }))
             }
             Err(error) => {
                 self.counters.refused(&error);
@@ -103,14 +194,6 @@ impl IstioCertificateService for CertificateService {
             }
         }
     }
-}
-
-/// The certificate, the chain one certificate an element, and last the roots in one element.
-fn answer(issued: Issued) -> IstioCertificateResponse {
-    let mut cert_chain = vec![issued.certificate];
-    cert_chain.extend(issued.bundle.chain_pem().iter().cloned());
-    cert_chain.push(issued.bundle.trust().pem().to_string());
-    IstioCertificateResponse { cert_chain }
 }
 
 fn metadata<'a>(request: &'a IstioCertificateRequest, name: &str) -> Option<&'a str> {
@@ -124,25 +207,27 @@ fn client(credentials: &Credentials) -> String {
     credentials.peer.address.map_or_else(|| "unknown".to_string(), |a| a.to_string())
 }
 
-fn names(caller: &Caller) -> String {
-    caller.identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+fn names(identities: &[SpiffeId]) -> String {
+    identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn audit(credentials: &Credentials, caller: &Caller, issued: &Issued) {
+fn audit(credentials: &Credentials, caller: &Caller, given: &str, answer: &Answer) {
+    let own = names(&caller.identities);
     tracing::info!(
         target: "audit",
         client = client(credentials),
-        identity = names(caller),
+        identity = given,
+        on_behalf_by = (own != given).then_some(own),
         by = caller.authenticator,
         pod = caller.pod.as_ref().map(|p| p.name.as_str()),
-        serial = issued.serial,
-        not_after = %issued.not_after,
+        serial = answer.serial,
+        not_after = %answer.not_after,
         "certificate issued"
     );
 }
 
 fn refused(credentials: &Credentials, caller: Option<&Caller>, reason: &str) {
-    let (identity, client) = (caller.map(names), client(credentials));
+    let (identity, client) = (caller.map(|c| names(&c.identities)), client(credentials));
     tracing::warn!(target: "audit", client, identity, reason, "certificate refused");
 }
 

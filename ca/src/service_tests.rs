@@ -12,6 +12,7 @@ use tonic::Code;
 
 struct Fixture {
     _dir: TempDir,
+    authority: Arc<Authority>,
     service: CertificateService,
     token: String,
 }
@@ -24,7 +25,8 @@ fn fixture() -> Fixture {
     let token = std::fs::read_to_string(issuer.token_path(&account)).unwrap();
     let certificates = ClientCertificateAuthenticator::new(authority.clone()).unwrap();
     let authenticators = Authenticators::new(vec![Arc::new(certificates), Arc::new(issuer)]);
-    Fixture { _dir: dir, service: CertificateService::new(authority, authenticators, Arc::default()), token }
+    let service = CertificateService::new(Signing::Own(authority.clone()), authenticators, Arc::default());
+    Fixture { _dir: dir, authority, service, token }
 }
 
 fn request(token: Option<&str>) -> Request<IstioCertificateRequest> {
@@ -45,7 +47,7 @@ fn with_metadata(token: &str, name: &str, value: &str) -> Request<IstioCertifica
 
 impl Fixture {
     fn count(&self, name: &str) -> f64 {
-        let samples = self.service.counters.samples(&self.service.authority);
+        let samples = self.service.counters.samples(&self.service.signing);
         samples.iter().filter(|s: &&Sample| s.name == name).map(|s| s.value).sum()
     }
 
@@ -59,7 +61,7 @@ async fn by_token_and_then_by_certificate() {
     let f = fixture();
     let chain = f.service.create_certificate(request(Some(&f.token))).await.unwrap().into_inner().cert_chain;
     assert_eq!(chain.len(), 2);
-    assert_eq!(chain[1], f.service.authority.trust().pem());
+    assert_eq!(chain[1], f.authority.trust().pem());
     let own = CertificateDer::from_pem_slice(chain[0].as_bytes()).unwrap();
     let mut again = request(None);
     again.extensions_mut().insert(Peer { certificates: Arc::new(vec![own]), ..Default::default() });

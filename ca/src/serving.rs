@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The control plane's own serving certificate, and TLS for its listeners.
 //!
-//! [`ServerIdentity`] has a key in memory only and a certificate from the authority. It takes another one at half its life and
-//! when the authority gets another bundle; rustls asks it at each handshake, so connections that exist are not touched.
+//! [`ServerIdentity`] has a key in memory only and a certificate from the authority, of which it takes another one at half its life and
+//! when the authority gets another bundle; or a certificate and key that it is given. rustls asks it at each handshake, so connections that
+//! exist are not touched.
 
 use crate::authenticate::Peer;
-use crate::{Authority, CaError};
+use crate::bundle::{certificates, parse};
+use crate::{Authority, CaError, TrustBundle};
 use arc_swap::ArcSwap;
-use rcgen::{KeyPair, PublicKeyData, SanType, SubjectPublicKeyInfo};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType, SubjectPublicKeyInfo};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -34,22 +36,42 @@ pub struct ServerNames {
 }
 
 impl ServerNames {
-    /// The names of istiod's Service in a namespace, with those of a revision's Service beside it.
+    /// The names of istiod's Service in a namespace, with those of a revision's Service beside it, those of its remote Service, and that
+    /// which older proxies ask for.
     pub fn istiod(namespace: &str, revision: &str) -> Self {
-        let mut services = vec!["istiod".to_string()];
+        let mut dns = vec![format!("istiod.{namespace}.svc"), format!("istiod.{namespace}")];
         if !revision.is_empty() && revision != "default" {
-            services.push(format!("istiod-{revision}"));
+            dns.push(format!("istiod-{revision}.{namespace}.svc"));
+            dns.push(format!("istiod-{revision}.{namespace}"));
         }
-        let mut dns: Vec<String> = Vec::new();
-        for service in &services {
-            dns.push(format!("{service}.{namespace}.svc"));
-            dns.push(format!("{service}.{namespace}"));
-        }
-        if namespace == "istio-system" {
-            // Names that older proxies ask for.
-            dns.push("istio-pilot.istio-system.svc".into());
-        }
+        dns.push(format!("istiod-remote.{namespace}.svc"));
+        dns.push(format!("istio-pilot.{namespace}.svc"));
         Self { dns, addresses: Vec::new() }
+    }
+
+    /// Adds names of an operator's own (ISTIOD_CUSTOM_HOST).
+    #[must_use]
+    pub fn with_hosts<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        for host in hosts {
+            if !self.dns.iter().any(|known| known == host) {
+                self.dns.push(host.into());
+            }
+        }
+        self
+    }
+
+    /// A new private key and a signing request for these names, both in PEM, for a signer elsewhere.
+    ///
+    /// # Errors
+    /// When a name is not valid.
+    pub fn request(&self) -> Result<(String, String), CaError> {
+        let failed = |e: rcgen::Error| CaError::Signing(format!("request for the serving certificate: {e}"));
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = self.alternative_names()?;
+        let csr = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)?;
+        Ok((key.serialize_pem(), csr))
     }
 
     /// Adds `localhost` and the loopback addresses, for a control plane on the same machine as its proxies.
@@ -79,14 +101,14 @@ struct Held {
 
 /// The serving certificate.
 pub struct ServerIdentity {
-    authority: Arc<Authority>,
-    names: ServerNames,
+    /// Who issues it, and the names that it has; none when it is given.
+    issued: Option<(Arc<Authority>, ServerNames)>,
     current: ArcSwap<Held>,
 }
 
 impl std::fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerIdentity").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("ServerIdentity").field("names", &self.issued.as_ref().map(|i| &i.1)).finish_non_exhaustive()
     }
 }
 
@@ -97,24 +119,50 @@ impl ServerIdentity {
     /// When a name is not valid or the authority cannot sign.
     pub fn new(authority: Arc<Authority>, names: ServerNames) -> Result<Arc<Self>, CaError> {
         let held = make(&authority, &names)?;
-        Ok(Arc::new(Self { authority, names, current: ArcSwap::from_pointee(held) }))
+        Ok(Arc::new(Self { issued: Some((authority, names)), current: ArcSwap::from_pointee(held) }))
     }
 
-    /// Takes another certificate with another key now.
+    /// Shows a certificate that is given: chain, leaf first, and private key in PEM.
+    ///
+    /// # Errors
+    /// When they cannot be used together.
+    pub fn given(chain: &str, key: &str) -> Result<Arc<Self>, CaError> {
+        Ok(Arc::new(Self { issued: None, current: ArcSwap::from_pointee(read(chain, key)?) }))
+    }
+
+    /// Shows another certificate that is given from now on.
+    ///
+    /// # Errors
+    /// When chain and key cannot be used together; the former certificate stays.
+    pub fn replace(&self, chain: &str, key: &str) -> Result<(), CaError> {
+        self.current.store(Arc::new(read(chain, key)?));
+        Ok(())
+    }
+
+    /// When another certificate should take the place of this one: at half its life.
+    pub fn renew_at(&self) -> OffsetDateTime {
+        self.current.load().renew_at
+    }
+
+    /// Takes another certificate with another key now. A certificate that is given stays.
     ///
     /// # Errors
     /// When the authority cannot sign; the former certificate stays.
     pub fn rotate(&self) -> Result<(), CaError> {
-        self.current.store(Arc::new(make(&self.authority, &self.names)?));
+        if let Some((authority, names)) = &self.issued {
+            self.current.store(Arc::new(make(authority, names)?));
+        }
         Ok(())
     }
 
-    /// Rotates for as long as it is polled: at half the life of the certificate, and when the authority's bundle changes.
+    /// Rotates for as long as it is polled: at half the life of the certificate, and when the authority's bundle changes. Nothing is to be done
+    /// for a certificate that is given.
     pub async fn run(self: Arc<Self>) {
-        let mut changes = self.authority.subscribe();
+        let Some((authority, _)) = &self.issued else { return std::future::pending().await };
+        let mut changes = authority.subscribe();
         changes.mark_unchanged();
         loop {
-            let left = self.current.load().renew_at - OffsetDateTime::now_utc();
+            let left = self.renew_at() - OffsetDateTime::now_utc();
             let wait = Duration::try_from(left).unwrap_or(Duration::ZERO);
             let changed = tokio::time::timeout(wait, changes.changed()).await;
             if matches!(changed, Ok(Err(_))) {
@@ -152,15 +200,29 @@ fn make(authority: &Authority, names: &ServerNames) -> Result<Held, CaError> {
     Ok(Held { certified: Arc::new(CertifiedKey::new(chain, signer)), renew_at })
 }
 
+/// A certificate that is given.
+fn read(chain: &str, key: &str) -> Result<Held, CaError> {
+    let place = "serving certificate";
+    let chain = certificates(chain, place)?;
+    let validity = parse(&chain[0], place)?.validity().clone();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|e| CaError::file("private key of the serving certificate", format!("cannot be read as PEM: {e}")))?;
+    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+        .map_err(|e| CaError::file("private key of the serving certificate", format!("cannot be used: {e}")))?;
+    let certified = CertifiedKey::new(chain, signer);
+    certified.keys_match().map_err(|e| CaError::file(place, format!("does not belong to its private key: {e}")))?;
+    let (from, until) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
+    Ok(Held { certified: Arc::new(certified), renew_at: from + (until - from) / 2 })
+}
+
 /// TLS for the secure gRPC port: HTTP/2, TLS 1.2 and 1.3, a client certificate taken when there is one.
 ///
-/// Client certificates are verified in the handshake against the authority's roots of this moment; make another configuration when
-/// the authority tells of another bundle.
+/// Client certificates are verified in the handshake against these roots; make another configuration when there are others.
 ///
 /// # Errors
 /// When the roots cannot be trust anchors.
-pub fn server_config(identity: Arc<ServerIdentity>) -> Result<Arc<ServerConfig>, CaError> {
-    let verifier = identity.authority.trust().client_verifier(true)?;
+pub fn server_config(identity: Arc<ServerIdentity>, roots: &TrustBundle) -> Result<Arc<ServerConfig>, CaError> {
+    let verifier = roots.client_verifier(true)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::testing::{authority, csr};
-use crate::{IssueRequest, SpiffeId};
+use crate::{IssueRequest, RootOptions, SpiffeId};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpListener;
@@ -21,9 +21,14 @@ fn client(authority: &Authority, own: Option<(Vec<CertificateDer<'static>>, KeyP
     }
 }
 
-async fn handshake(identity: &Arc<ServerIdentity>, client: ClientConfig, name: &str) -> Result<TlsConnection, String> {
+async fn handshake(
+    identity: &Arc<ServerIdentity>,
+    roots: &TrustBundle,
+    client: ClientConfig,
+    name: &str,
+) -> Result<TlsConnection, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(server_config(identity.clone()).unwrap());
+    let acceptor = tokio_rustls::TlsAcceptor::from(server_config(identity.clone(), roots).unwrap());
     let address = listener.local_addr().unwrap();
     let name = ServerName::try_from(name.to_string()).unwrap();
     let connect = async move {
@@ -48,16 +53,18 @@ async fn names_clients_and_strangers() {
     let names = ServerNames::istiod("istio-system", "canary").with_loopback();
     let identity = ServerIdentity::new(authority.clone(), names).unwrap();
     for name in ["istiod.istio-system.svc", "istiod-canary.istio-system.svc", "localhost", "127.0.0.1"] {
-        let connection = handshake(&identity, client(&authority, None), name).await.unwrap();
+        let connection = handshake(&identity, &authority.trust(), client(&authority, None), name).await.unwrap();
         assert!(connection.peer().tls && connection.peer().certificates.is_empty());
     }
-    assert!(handshake(&identity, client(&authority, None), "example.com").await.is_err());
+    assert!(handshake(&identity, &authority.trust(), client(&authority, None), "example.com").await.is_err());
 
     let (csr, key) = csr();
     let id = SpiffeId::new("cluster.local", "a", "b").unwrap();
     let issued = authority.issue(&IssueRequest { csr: &csr, identities: &[id], ttl: None }).unwrap();
     let own = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-    let connection = handshake(&identity, client(&authority, Some((vec![own], key))), "localhost").await.unwrap();
+    let connection = handshake(&identity, &authority.trust(), client(&authority, Some((vec![own], key))), "localhost")
+        .await
+        .unwrap();
     assert_eq!(connection.peer().certificates.len(), 1);
 
     let (_other, stranger) = crate::testing::authority();
@@ -65,7 +72,11 @@ async fn names_clients_and_strangers() {
     let id = SpiffeId::new("cluster.local", "a", "b").unwrap();
     let issued = stranger.issue(&IssueRequest { csr: &csr, identities: &[id], ttl: None }).unwrap();
     let own = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-    assert!(handshake(&identity, client(&authority, Some((vec![own], key))), "localhost").await.is_err());
+    assert!(
+        handshake(&identity, &authority.trust(), client(&authority, Some((vec![own], key))), "localhost")
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -76,7 +87,7 @@ async fn another_bundle_brings_another_certificate() {
     let task = tokio::spawn(identity.clone().run());
     tokio::task::yield_now().await;
     let other = dir.path().join("other");
-    Authority::self_signed(&other, authority.options().clone()).unwrap();
+    Authority::self_signed(&other, &RootOptions::new("cluster.local"), authority.options().clone()).unwrap();
     authority.reload(&other).unwrap();
     for _ in 0..200 {
         if !Arc::ptr_eq(&before, &identity.current.load().certified) {
@@ -84,6 +95,6 @@ async fn another_bundle_brings_another_certificate() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    handshake(&identity, client(&authority, None), "localhost").await.unwrap();
+    handshake(&identity, &authority.trust(), client(&authority, None), "localhost").await.unwrap();
     task.abort();
 }

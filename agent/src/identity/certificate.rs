@@ -139,11 +139,13 @@ pub(super) async fn key_and_request(
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-    use tiphys_ca::{Authority, AuthorityOptions, IssueRequest, SpiffeId};
+    use tiphys_ca::{Authority, AuthorityOptions, IssueRequest, RootOptions, SpiffeId};
 
     async fn answered(algorithm: KeyAlgorithm) -> (KeyPair, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::self_signed(dir.path(), AuthorityOptions::default()).unwrap();
+        let authority =
+            Authority::self_signed(dir.path(), &RootOptions::new("cluster.local"), AuthorityOptions::default())
+                .unwrap();
         let (key, csr) = key_and_request(algorithm, "spiffe://cluster.local/ns/a/sa/b").await.unwrap();
         let identities = [SpiffeId::new("cluster.local", "a", "b").unwrap()];
         let issued = authority.issue(&IssueRequest { csr: &csr, identities: &identities, ttl: None }).unwrap();

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiphys_ca::authenticate::ClientCertificateAuthenticator;
 use tiphys_ca::{
-    Authenticators, Authority, AuthorityOptions, CertificateService, DevTokenIssuer, DevTokenOptions, ServerIdentity,
-    ServerNames, ServiceAccount, TlsConnection, server_config,
+    Authenticators, Authority, AuthorityOptions, CertificateService, DevTokenIssuer, DevTokenOptions, RootOptions,
+    ServerIdentity, ServerNames, ServiceAccount, Signing, TlsConnection, server_config,
 };
 use tiphys_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -148,7 +148,14 @@ pub struct ControlPlane {
 impl ControlPlane {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let authority = Arc::new(Authority::self_signed(&dir.path().join("ca"), AuthorityOptions::default()).unwrap());
+        let authority = Arc::new(
+            Authority::self_signed(
+                &dir.path().join("ca"),
+                &RootOptions::new("cluster.local"),
+                AuthorityOptions::default(),
+            )
+            .unwrap(),
+        );
         let options = DevTokenOptions::new(dir.path().join("tokens"), "cluster.local");
         let tokens = Arc::new(DevTokenIssuer::open(options).unwrap());
         let address = "127.0.0.1:0".parse().unwrap();
@@ -164,10 +171,10 @@ impl ControlPlane {
         self.address = listener.local_addr().unwrap();
         let names = ServerNames::istiod("istio-system", "").with_loopback();
         let identity = ServerIdentity::new(self.authority.clone(), names).unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(identity).unwrap());
+        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(identity, &self.authority.trust()).unwrap());
         let by_certificate = ClientCertificateAuthenticator::new(self.authority.clone()).unwrap();
         let authenticators = Authenticators::new(vec![Arc::new(by_certificate), self.tokens.clone()]);
-        let ca = CertificateService::new(self.authority.clone(), authenticators, Arc::default());
+        let ca = CertificateService::new(Signing::Own(self.authority.clone()), authenticators, Arc::default());
         let (sender, receiver) = mpsc::channel(8);
         let router = tonic::transport::Server::builder()
             .add_service(ca.into_server())

@@ -2,21 +2,23 @@
 //! Callers with a certificate that this mesh issued.
 
 use super::{AuthenticationError, Authenticator, Caller, Credentials};
-use crate::{Authority, CaError, SigningBundle, SpiffeId};
+use crate::{Authority, CaError, SpiffeId, TrustBundle, TrustDomains};
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::UnixTime;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 const NAME: &str = "client certificate";
 
 type Verifier = Arc<dyn ClientCertVerifier>;
 
-/// Accepts a client certificate whose chain ends in a root of the authority; its SPIFFE names are the identities.
+/// Accepts a client certificate whose chain ends in a root of the mesh; its SPIFFE names are the identities.
 pub struct ClientCertificateAuthenticator {
-    authority: Arc<Authority>,
-    // Made anew when the authority's bundle is another one.
-    verifier: RwLock<(Arc<SigningBundle>, Verifier)>,
+    domains: TrustDomains,
+    roots: watch::Receiver<Arc<TrustBundle>>,
+    // Made anew when the roots are others.
+    verifier: RwLock<(Arc<TrustBundle>, Verifier)>,
 }
 
 impl ClientCertificateAuthenticator {
@@ -25,20 +27,28 @@ impl ClientCertificateAuthenticator {
     /// # Errors
     /// When its roots cannot be trust anchors.
     pub fn new(authority: Arc<Authority>) -> Result<Self, CaError> {
-        let bundle = authority.bundle();
-        let verifier = bundle.trust().client_verifier(false)?;
-        Ok(Self { authority, verifier: RwLock::new((bundle, verifier)) })
+        Self::with_roots(authority.trust_changes(), authority.options().domains.clone())
+    }
+
+    /// Trusts the roots of this moment and those that come later.
+    ///
+    /// # Errors
+    /// When the roots cannot be trust anchors.
+    pub fn with_roots(roots: watch::Receiver<Arc<TrustBundle>>, domains: TrustDomains) -> Result<Self, CaError> {
+        let trust = roots.borrow().clone();
+        let verifier = trust.client_verifier(false)?;
+        Ok(Self { domains, roots, verifier: RwLock::new((trust, verifier)) })
     }
 
     fn verifier(&self) -> Result<Verifier, CaError> {
-        let current = self.authority.bundle();
+        let current = self.roots.borrow().clone();
         {
             let held = self.verifier.read().unwrap_or_else(PoisonError::into_inner);
             if Arc::ptr_eq(&held.0, &current) {
                 return Ok(held.1.clone());
             }
         }
-        let verifier = current.trust().client_verifier(false)?;
+        let verifier = current.client_verifier(false)?;
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = (current, verifier.clone());
         Ok(verifier)
     }
@@ -53,7 +63,7 @@ impl ClientCertificateAuthenticator {
         for name in names.iter().flat_map(|n| &n.value.general_names) {
             let GeneralName::URI(uri) = name else { continue };
             let identity: SpiffeId = uri.parse().map_err(|e: crate::SpiffeError| e.to_string())?;
-            if !self.authority.owns(identity.trust_domain()) {
+            if !self.domains.owns(identity.trust_domain()) {
                 return Err(format!("{identity} is of another trust domain"));
             }
             identities.push(identity);

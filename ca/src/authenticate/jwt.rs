@@ -6,6 +6,7 @@
 
 use super::{AuthenticationError, Authenticator, Caller, Credentials, PodReference};
 use crate::{CaError, SpiffeId};
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ const NAME: &str = "token";
 /// Tolerance in seconds for clocks that differ.
 const LEEWAY: u64 = 30;
 /// Longer tokens are not looked at.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Public keys by which tokens are verified.
 #[derive(Clone)]
@@ -75,6 +76,17 @@ fn algorithms(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
     }
 }
 
+/// Why a token is not accepted; the token itself is not in the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is no JWT, or none of the keys has its key id: another verifier may know it.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is not valid, whoever looks at it.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// The claims that matter, as Kubernetes writes them.
 #[derive(Deserialize)]
 struct Claims {
@@ -126,13 +138,13 @@ impl JwtAuthenticator {
     /// Who holds this token.
     ///
     /// # Errors
-    /// Why it is not accepted; the token itself is not in the text.
-    pub fn verify(&self, token: &str) -> Result<Caller, String> {
+    /// Why it is not accepted.
+    pub fn verify(&self, token: &str) -> Result<Caller, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err("longer than a token can be".into());
+            return Err(TokenError::Refused("longer than a token can be".into()));
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|e| format!("no JWT: {e}"))?;
-        let mut reason = "no key of the key set has the token's key id".to_string();
+        let header = jsonwebtoken::decode_header(token).map_err(|e| TokenError::Unknown(format!("no JWT: {e}")))?;
+        let mut reason = TokenError::Unknown("no key of the key set has the token's key id".to_string());
         for candidate in self.keys.candidates(header.kid.as_deref()) {
             let mut validation = Validation::new(candidate.algorithms[0]);
             validation.algorithms.clone_from(&candidate.algorithms);
@@ -145,8 +157,8 @@ impl JwtAuthenticator {
                 validation.required_spec_claims.insert("iss".into());
             }
             match jsonwebtoken::decode::<Claims>(token, &candidate.key, &validation) {
-                Ok(token) => return self.caller(token.claims),
-                Err(error) => reason = error.to_string(),
+                Ok(token) => return self.caller(token.claims).map_err(TokenError::Refused),
+                Err(error) => reason = judge(&error, header.kid.is_some()),
             }
         }
         Err(reason)
@@ -164,6 +176,19 @@ impl JwtAuthenticator {
     }
 }
 
+/// Whether another verifier could come to another verdict: an API server may have several issuers, and tokens of an older kind.
+fn judge(error: &jsonwebtoken::errors::Error, key_is_named: bool) -> TokenError {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::ExpiredSignature
+        | ErrorKind::ImmatureSignature
+        | ErrorKind::InvalidAudience
+        | ErrorKind::InvalidAlgorithm => TokenError::Refused(text),
+        ErrorKind::InvalidSignature if key_is_named => TokenError::Refused(text),
+        _ => TokenError::Unknown(text),
+    }
+}
+
 #[tonic::async_trait]
 impl Authenticator for JwtAuthenticator {
     fn name(&self) -> &'static str {
@@ -172,10 +197,12 @@ impl Authenticator for JwtAuthenticator {
 
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Caller>, AuthenticationError> {
         let Some(token) = &credentials.bearer else { return Ok(None) };
-        self.verify(token).map(Some).map_err(|reason| AuthenticationError { authenticator: NAME, reason })
+        self.verify(token)
+            .map(Some)
+            .map_err(|error| AuthenticationError { authenticator: NAME, reason: error.to_string() })
     }
 }
 
 #[cfg(test)]
 #[path = "jwt_tests.rs"]
-mod tests;
+pub(crate) mod tests;

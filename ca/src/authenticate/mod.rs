@@ -7,9 +7,13 @@
 
 mod client_certificate;
 mod jwt;
+mod kubernetes;
 
 pub use client_certificate::ClientCertificateAuthenticator;
-pub use jwt::{JwtAuthenticator, KeySet};
+pub use jwt::{JwtAuthenticator, KeySet, TokenError};
+pub use kubernetes::{
+    KubernetesTokenAuthenticator, KubernetesTokenOptions, LivePods, ReviewError, ReviewedToken, TokenReviewer,
+};
 
 use crate::SpiffeId;
 use rustls_pki_types::CertificateDer;

@@ -133,6 +133,9 @@ pub struct TransportArgs {
     /// Private key of --tlsCertFile.
     #[arg(long = "tlsKeyFile", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
+    /// Roots of the mesh, where somebody else issues certificates (ENABLE_CA_SERVER=false).
+    #[arg(long = "caCertFile", value_name = "FILE")]
+    pub ca_cert_file: Option<PathBuf>,
     /// Lowest version of TLS.
     #[arg(long = "tls-min-version", value_name = "VERSION", default_value = "1.2", value_parser = ["1.2", "1.3"])]
     pub tls_min_version: String,
@@ -142,6 +145,9 @@ pub struct TransportArgs {
     /// Time a client has to answer a ping.
     #[arg(long = "keepaliveTimeout", value_name = "TIME", env = "GRPC_KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub keepalive_timeout: Duration,
+    /// Age, give or take a tenth, at which a connection is to move to another replica, so that replicas share the load; never without it.
+    #[arg(long = "keepaliveMaxServerConnectionAge", value_name = "TIME", value_parser = parse_duration)]
+    pub max_connection_age: Option<Duration>,
     /// Time that streams get to move elsewhere when the server stops.
     #[arg(long = "shutdownDuration", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub shutdown_duration: Duration,
@@ -183,15 +189,9 @@ pub struct WithoutEffectArgs {
     /// There is one cluster.
     #[arg(long = "clusterAliases")]
     pub cluster_aliases: Option<String>,
-    /// Clients are given the root that they verify this server with.
-    #[arg(long = "caCertFile")]
-    pub ca_cert_file: Option<String>,
     /// All suites offered are safe.
     #[arg(long = "tls-cipher-suites")]
     pub tls_cipher_suites: Option<String>,
-    /// Connections are not ended by age.
-    #[arg(long = "keepaliveMaxServerConnectionAge")]
-    pub keepalive_max_server_connection_age: Option<String>,
     /// Levels are changed at /scopej on --httpAddr and --monitoringAddr.
     #[arg(long = "ctrlz_port")]
     pub ctrlz_port: Option<String>,
@@ -223,13 +223,7 @@ impl ServeArgs {
             ("--clusterRegistriesNamespace", &w.cluster_registries_namespace, ONE_CLUSTER),
             ("--cniNamespace", &w.cni_namespace, "there is no CNI plugin"),
             ("--clusterAliases", &w.cluster_aliases, ONE_CLUSTER),
-            ("--caCertFile", &w.ca_cert_file, "clients are given the root that they verify this server with"),
             ("--tls-cipher-suites", &w.tls_cipher_suites, "only safe cipher suites are offered"),
-            (
-                "--keepaliveMaxServerConnectionAge",
-                &w.keepalive_max_server_connection_age,
-                "connections are not ended by age",
-            ),
             ("--ctrlz_port", &w.ctrlz_port, CTRLZ),
             ("--ctrlz_address", &w.ctrlz_address, CTRLZ),
             ("--profile", &w.profile, "there are no Go profiles"),
@@ -270,11 +264,10 @@ mod tests {
             "cluster.local",
             "--keepaliveMaxServerConnectionAge",
             "30m",
+            "--ctrlz_port=9876",
         ]);
-        assert_eq!(
-            args.without_effect().iter().map(|(flag, _)| *flag).collect::<Vec<_>>(),
-            ["--keepaliveMaxServerConnectionAge"]
-        );
+        assert_eq!(args.without_effect().iter().map(|(flag, _)| *flag).collect::<Vec<_>>(), ["--ctrlz_port"]);
+        assert_eq!(args.transport.max_connection_age, Some(Duration::from_secs(1_800)));
         assert_eq!(args.grpc_addr.to_string(), ":15010");
     }
 

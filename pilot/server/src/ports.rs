@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::json;
-use tiphys_ca::CertificateService;
 use tiphys_view::Views;
 use tiphys_xds::{AdsService, Options};
 use tokio::net::TcpListener;
@@ -74,32 +73,28 @@ impl Ports<'_> {
         let Some(listener) = args.secure_grpc_addr.listen().await? else { return Ok(None) };
         let address = listener.local_addr()?;
         tracing::info!("discovery and certificates with TLS on {address}");
-        let current = Arc::new(ArcSwap::new(tls::configure(&args.transport, &trust.authority, &trust.identity)?));
+        let roots = trust.roots.clone();
+        let config = tls::configure(&args.transport, &roots.borrow(), &trust.identity)?;
+        let current = Arc::new(ArcSwap::new(config));
         let (accept, connections) = tls::incoming(listener, current.clone());
         let mut routes = Routes::new(self.ads.clone());
-        if settings.ca_server {
-            let service =
-                CertificateService::new(trust.authority.clone(), trust.authenticators.clone(), trust.counters.clone());
+        if settings.ca_server
+            && let Some(service) = trust.certificates()
+        {
             routes = routes.add_service(service.into_server());
         }
         let stop = tasks.stop.clone().cancelled_owned();
         let layer = AuthenticateLayer::tls(trust.authenticators.clone(), settings.xds_auth);
         let mut transport = ads_options(args, settings).transport().layer(layer);
         let serving = transport.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
-        let (authority, identity, transport) =
-            (trust.authority.clone(), trust.identity.clone(), args.transport.clone());
+        let (identity, transport) = (trust.identity.clone(), args.transport.clone());
         tasks.spawn("secure grpc", async move { serving.await.map_err(Into::into) });
         tasks.spawn("tls", async move {
             accept.await;
             Ok(())
         });
         tasks.spawn("tls roots", async move {
-            tls::follow(current, transport, authority, identity).await;
-            Ok(())
-        });
-        let identity = trust.identity.clone();
-        tasks.spawn("serving certificate", async move {
-            identity.run().await;
+            tls::follow(current, transport, roots, identity).await;
             Ok(())
         });
         Ok(Some(address))
@@ -138,6 +133,8 @@ pub fn ads_options(args: &ServeArgs, settings: &Settings) -> Options {
         control_plane: identifier.into(),
         max_streams_per_connection: settings.max_streams,
         keepalive: (args.transport.keepalive_interval, args.transport.keepalive_timeout),
+        max_connection_age: args.transport.max_connection_age,
+        new_streams_per_second: settings.identity.max_requests,
         ..Options::default()
     }
 }

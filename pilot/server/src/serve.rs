@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::cli::ServeArgs;
 use crate::gather::Debounce;
 use crate::http::Shown;
+use crate::kubernetes::access::AccessReviews;
 use crate::kubernetes::{self, Cluster};
 use crate::log::Log;
 use crate::mesh_text::MeshTexts;
@@ -37,8 +38,10 @@ use crate::writer::{Published, Writer, WriterParts, log_report, write_tokens};
 
 /// Batches that may wait for the writer.
 const BATCHES: usize = 16;
-/// Streams get this long to move elsewhere before they are cut, unless the flag says less: nobody waits longer for Ctrl-C.
+/// Without a cluster streams get this long to move elsewhere before they are cut, unless the flag says less: nobody waits longer for Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Locks are given back in this time.
+const FINISH: Duration = Duration::from_secs(3);
 
 /// A running control plane.
 pub struct Server {
@@ -118,6 +121,15 @@ fn name_without_effect(args: &ServeArgs) {
     }
 }
 
+/// The views; in a cluster the API server says who may read Secrets.
+fn views(settings: &Settings, pushes: &Arc<Pushes>, access: Option<&AccessReviews>) -> Views {
+    let views = Views::new(generators(), Told(pushes.clone())).with_identity_check(settings.xds_identity_check);
+    match access {
+        Some(access) => views.with_access(access.clone()),
+        None => views,
+    }
+}
+
 /// Where objects come from: the folder if one is given, else the cluster.
 fn source(
     args: &ServeArgs,
@@ -142,11 +154,13 @@ impl Server {
         let cluster = Cluster::of(&args).await?;
         let (mesh_texts, mesh) = first_mesh(&args, &settings, cluster.as_ref()).await?;
         let inputs = TrustInputs { args: &args, settings: &settings, mesh: &mesh, cluster: cluster.as_ref() };
-        let trust = Trust::open(inputs).await?;
+        let mut tasks = Tasks::default();
+        let trust = Trust::open(inputs, &mut tasks).await?;
         let metrics = Metrics::new()?;
         trust.count(&metrics);
         let pushes = Pushes::new(metrics.clone());
-        let views = Arc::new(Views::new(generators(), Told(pushes.clone())));
+        let access = AccessReviews::default();
+        let views = Arc::new(views(&settings, &pushes, cluster.as_ref().map(|_| &access)));
         let compiler = Compiler::new(&mesh, compile_settings(&args));
 
         let (sink, batches) = mpsc::channel(BATCHES);
@@ -168,8 +182,9 @@ impl Server {
             wanted,
             statuses: Statuses::new(statuses),
             tokens: trust.tokens.clone(),
+            pods: trust.pods.clone(),
         };
-        let mut tasks = Tasks::default();
+        trust.follow_mesh(published.clone(), &mut tasks);
         let ads = AdsService::new(views.clone(), ads_options(&args, &settings));
         let ports = Ports { args: &args, settings: &settings, ads: &ads };
         let (grpc, secure_grpc) = (ports.plaintext(&mut tasks).await?, ports.secure(&trust, &mut tasks).await?);
@@ -208,17 +223,15 @@ impl Server {
                 statuses: known_statuses,
                 queries: &ask,
                 webhooks: webhooks.as_ref(),
+                access,
                 tasks: &mut tasks,
             };
             kubernetes::start(parts).await?;
         }
-        let drain = args.transport.shutdown_duration.min(DRAIN);
-        Ok(Self {
-            bound: Bound { grpc, secure_grpc, https: webhooks.map(|w| w.address), http, monitoring },
-            tasks,
-            ads,
-            drain,
-        })
+        let longest = args.transport.shutdown_duration;
+        let drain = if cluster.is_some() { longest } else { longest.min(DRAIN) };
+        let bound = Bound { grpc, secure_grpc, https: webhooks.map(|w| w.address), http, monitoring };
+        Ok(Self { bound, tasks, ads, drain })
     }
 
     /// Runs until `stop` comes, then lets streams go and ends.
@@ -248,6 +261,7 @@ impl Server {
             () = tokio::time::sleep(self.drain + Duration::from_millis(500)) => {}
             () = signal() => {}
         }
+        self.tasks.finish(FINISH).await;
         tracing::info!("stopped");
         Ok(())
     }

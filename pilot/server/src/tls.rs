@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! TLS of the secure port: which certificate is shown, and connections whose handshake is done.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use rustls::SupportedProtocolVersion;
 use rustls::server::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tiphys_ca::{Authority, ServerIdentity, TlsConnection, server_config};
+use tiphys_ca::{ServerIdentity, TlsConnection, TrustBundle, server_config};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,77 +24,43 @@ const WAITING: usize = 256;
 /// The TLS configuration in force: another one takes its place when the authority gets other roots.
 pub type Current = Arc<ArcSwap<ServerConfig>>;
 
-/// The configuration that the flags ask for, with the authority's roots of this moment.
+/// The configuration that the flags ask for, with the roots of this moment.
 ///
 /// # Errors
-/// When a file cannot be used.
+/// When the roots cannot be trust anchors.
 pub fn configure(
     args: &TransportArgs,
-    authority: &Authority,
+    roots: &TrustBundle,
     identity: &Arc<ServerIdentity>,
 ) -> anyhow::Result<Arc<ServerConfig>> {
-    let own = own(args)?;
-    if own.is_none() && args.tls_min_version == "1.2" {
-        return Ok(server_config(identity.clone())?);
+    if args.tls_min_version != "1.3" {
+        return Ok(server_config(identity.clone(), roots)?);
     }
-    let verifier = authority.trust().client_verifier(true)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions: &[&SupportedProtocolVersion] = match args.tls_min_version.as_str() {
-        "1.3" => &[&rustls::version::TLS13],
-        _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
-    };
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
-        .with_client_cert_verifier(verifier);
-    let mut config = match own {
-        Some((chain, key)) => {
-            builder.with_single_cert(chain, key).context("--tlsCertFile and --tlsKeyFile do not belong together")?
-        }
-        None => builder.with_cert_resolver(identity.clone()),
-    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(roots.client_verifier(true)?)
+        .with_cert_resolver(identity.clone());
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
 
-/// Certificate chain and private key of the flags' files.
-pub type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// The files of the flags, where they are given.
-///
-/// # Errors
-/// When a file cannot be used.
-pub fn own(args: &TransportArgs) -> anyhow::Result<Option<Own>> {
-    Ok(match (&args.tls_cert_file, &args.tls_key_file) {
-        (Some(cert), Some(key)) => Some((certificates(cert)?, private_key(key)?)),
-        _ => None,
-    })
-}
-
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let pem = fs::read(path).with_context(|| path.display().to_string())?;
-    let found: Vec<_> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().with_context(|| path.display().to_string())?;
-    if found.is_empty() {
-        bail!("{}: holds no certificate in PEM", path.display());
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
-    let pem = fs::read(path).with_context(|| path.display().to_string())?;
-    PrivateKeyDer::from_pem_slice(&pem).with_context(|| format!("{}: holds no private key in PEM", path.display()))
-}
-
-/// Makes the configuration anew whenever the authority gets other roots.
-pub async fn follow(current: Current, args: TransportArgs, authority: Arc<Authority>, identity: Arc<ServerIdentity>) {
-    let mut changes = authority.subscribe();
-    changes.mark_unchanged();
-    while changes.changed().await.is_ok() {
-        match configure(&args, &authority, &identity) {
+/// Makes the configuration anew whenever there are other roots.
+pub async fn follow(
+    current: Current,
+    args: TransportArgs,
+    mut roots: watch::Receiver<Arc<TrustBundle>>,
+    identity: Arc<ServerIdentity>,
+) {
+    while roots.changed().await.is_ok() {
+        let trust = roots.borrow_and_update().clone();
+        match configure(&args, &trust, &identity) {
             Ok(config) => current.store(config),
             Err(error) => tracing::error!(target: "security", "the former TLS configuration stays in force: {error:#}"),
         }
     }
+    // Roots that never change again.
+    std::future::pending().await
 }
 
 /// Accepts connections and does their handshakes, each for itself, so that a slow one holds up no other. Ends when the stream is dropped.

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
 use crate::gather::{Debounce, Due, Gather};
+use crate::kubernetes::live_pods::LivePodIndex;
 use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 use crate::pushes::{Pushes, name_changes};
@@ -71,6 +72,8 @@ pub struct WriterParts {
     pub statuses: Statuses,
     /// Writes their tokens, where it is asked for.
     pub tokens: Option<Arc<DevTokenIssuer>>,
+    /// Told of the pods that live.
+    pub pods: LivePodIndex,
 }
 
 /// The only task that changes the picture of the mesh.
@@ -142,6 +145,7 @@ impl Writer {
             self.parts.metrics.config_events.with_label_values(&[change.key.kind.name(), event]).inc();
         }
         self.parts.metrics.inbound.with_label_values(&["config"]).inc_by(changes.len() as u64);
+        self.parts.pods.take(&changes);
         let store = self.compiler.as_ref().map(Compiler::store);
         let before = |change: &tiphys_source::Change| {
             let key = &change.key;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tiphys_server::cli::Cli;
-use tiphys_server::settings::{MESH_TABLE, Setting, TABLE, WITHOUT_EFFECT};
+use tiphys_server::settings::{IDENTITY_TABLE, MESH_TABLE, Setting, TABLE, WITHOUT_EFFECT};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -51,7 +51,7 @@ annotation `proxy.istio.io/config` (agent). A value that cannot be read stops th
 | --- | --- | --- |
 ",
     );
-    let mut rows: BTreeMap<String, (String, String)> = TABLE.iter().map(of_table).collect();
+    let mut rows: BTreeMap<String, (String, String)> = TABLE.iter().chain(IDENTITY_TABLE).map(of_table).collect();
     for argument in Cli::command().find_subcommand("serve").context("serve")?.get_arguments() {
         let Some(name) = argument.get_env() else { continue };
         let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();

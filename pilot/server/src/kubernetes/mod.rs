@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What there is only with a Kubernetes API server: the client, and the parts that need it. [`start`] is the one place that starts them.
 
+pub mod access;
 mod client;
 pub mod statuses;
 mod watches;
+mod default_revision;
+pub mod election;
+pub mod live_pods;
+#[cfg(test)]
+mod mock;
+pub mod pods;
+mod root_config_maps;
+pub mod root_secret;
+pub mod signer;
+pub mod tokens;
 mod webhooks;
 
 use std::sync::Arc;
@@ -12,6 +23,9 @@ use tiphys_source::kube::{Health, KubeSource, Wanted};
 use tiphys_view::Views;
 use tokio::sync::{mpsc, watch};
 
+use self::access::AccessReviews;
+use self::election::{Elections, Work};
+use self::root_config_maps::RootConfigMaps;
 use crate::cli::ServeArgs;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -71,6 +85,8 @@ pub struct Parts<'a> {
     pub queries: &'a mpsc::Sender<ObjectsQuery>,
     /// The webhooks, where they run.
     pub webhooks: Option<&'a Webhooks>,
+    /// Who may read Secrets, as streams ask for it.
+    pub access: AccessReviews,
     /// Where parts are started; [`Tasks::stop`] tells them to end.
     pub tasks: &'a mut Tasks,
 }
@@ -87,5 +103,46 @@ pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
         let (_, leads) = watch::channel(true);
         webhooks::start(&mut parts, running, leads);
     }
+    let Parts { cluster, args, settings, trust, published, views, access, tasks, .. } = parts;
+    let elections = elections(cluster, args, settings, tasks);
+    if let Some(signing) = &trust.signing {
+        let writer = RootConfigMaps {
+            client: cluster.client.clone(),
+            name: settings.identity.root_config_map.clone(),
+            roots: signing.trust_changes(),
+            published: published.clone(),
+        };
+        let leads = elections.join(Work::Namespaces, tasks);
+        tasks.spawn("root ConfigMaps", async move {
+            writer.run(leads).await;
+            // The election is over: the control plane stops.
+            std::future::pending().await
+        });
+    }
+    let (client, views) = (cluster.client.clone(), views.clone());
+    tasks.spawn("access reviews", async move {
+        access.run(client, views).await;
+        Ok(())
+    });
     Ok(())
+}
+
+/// Elections by the locks that istiod has.
+fn elections(cluster: &Cluster, args: &ServeArgs, settings: &Settings, tasks: &mut Tasks) -> Elections {
+    let (default, default_revision) = watch::channel(None);
+    let client = cluster.client.clone();
+    if settings.identity.elections {
+        tasks.spawn("default revision", async move {
+            default_revision::follow(client, default).await;
+            Ok(())
+        });
+    }
+    Elections {
+        client: cluster.client.clone(),
+        namespace: args.namespace.clone(),
+        identity: settings.instance.clone(),
+        revision: settings.revision.clone(),
+        default_revision,
+        enabled: settings.identity.elections,
+    }
 }

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tiphys_ca::Authority;
 use tiphys_webhook::admission::{Admission, NativeSidecars};
 use tiphys_webhook::registration::Registration;
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ use tokio_stream::StreamExt;
 
 use super::Parts;
 use crate::tasks::Tasks;
+use crate::trust::Trust;
 use crate::webhooks::Webhooks;
 
 /// Starts what the webhooks need of a cluster. `leads` says whether this replica writes their configurations.
@@ -35,7 +35,7 @@ pub fn start(parts: &mut Parts<'_>, webhooks: &Webhooks, leads: watch::Receiver<
             client: client.clone(),
             namespace: args.namespace.clone(),
             revision: settings.revision.clone(),
-            roots: roots(&parts.trust.authority, parts.tasks),
+            roots: roots(parts.trust, parts.tasks),
             metrics: admission.metrics().clone(),
         };
         parts.tasks.spawn("webhook configurations", async move {
@@ -72,13 +72,13 @@ pub fn start(parts: &mut Parts<'_>, webhooks: &Webhooks, leads: watch::Receiver<
     }
 }
 
-/// The authority's roots in PEM.
-fn roots(authority: &Arc<Authority>, tasks: &mut Tasks) -> watch::Receiver<Arc<str>> {
-    let mut bundles = authority.subscribe();
-    let (told, roots) = watch::channel(Arc::from(authority.trust().pem()));
+/// The mesh's roots in PEM.
+fn roots(trust: &Trust, tasks: &mut Tasks) -> watch::Receiver<Arc<str>> {
+    let mut bundles = trust.roots.clone();
+    let (told, roots) = watch::channel(Arc::from(bundles.borrow_and_update().pem()));
     tasks.spawn("roots of webhooks", async move {
         while bundles.changed().await.is_ok() {
-            let pem: Arc<str> = Arc::from(bundles.borrow_and_update().trust().pem());
+            let pem: Arc<str> = Arc::from(bundles.borrow_and_update().pem());
             told.send_if_modified(|known| {
                 *known != pem && {
                     *known = pem;
@@ -86,7 +86,7 @@ fn roots(authority: &Arc<Authority>, tasks: &mut Tasks) -> watch::Receiver<Arc<s
                 }
             });
         }
-        // The authority lives as long as the control plane.
+        // Whoever tells of roots lives as long as the control plane.
         std::future::pending().await
     });
     roots

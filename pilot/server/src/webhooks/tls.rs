@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,10 +22,10 @@ use crate::tls::{self, Current};
 /// Reviews that are under way when the control plane stops have this long.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// What is shown: the files of the flags, or the serving certificate, which renews itself.
+/// Shows the serving certificate, which renews itself.
 ///
 /// # Errors
-/// When a file cannot be used.
+/// When the versions of TLS cannot be served.
 pub fn acceptor(args: &TransportArgs, identity: &Arc<ServerIdentity>) -> anyhow::Result<Current> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = if args.tls_min_version == "1.3" {
@@ -35,12 +34,7 @@ pub fn acceptor(args: &TransportArgs, identity: &Arc<ServerIdentity>) -> anyhow:
         &[&rustls::version::TLS13, &rustls::version::TLS12][..]
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?.with_no_client_auth();
-    let mut config = match tls::own(args)? {
-        Some((chain, key)) => {
-            builder.with_single_cert(chain, key).context("--tlsCertFile and --tlsKeyFile do not belong together")?
-        }
-        None => builder.with_cert_resolver(identity.clone()),
-    };
+    let mut config = builder.with_cert_resolver(identity.clone());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(ArcSwap::new(Arc::new(config))))
 }

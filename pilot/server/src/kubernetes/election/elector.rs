@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One election: when to take a lock, how to keep it, and when to stop leading.
+//!
+//! The rules are client-go's, so that it may be shared with it: a lock is taken when it has no holder, or when its record did not change for
+//! its whole duration by the own clock (clocks of others do not matter). Every write goes by the version that was read. Two things are
+//! stricter, so that no two ever write: a leader that cannot renew stops well before others may take over, and one that takes the lock from a
+//! holder that is alive (a revision that is preferred may) leads only when that holder has certainly stopped.
+
+use std::time::Duration;
+
+use rand::Rng;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::priority::Preference;
+use super::record::Record;
+
+/// Why a lock could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else wrote it in between.
+    #[error("somebody else wrote it first")]
+    Conflict,
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An object that holds a [`Record`] and is written by version.
+#[tonic::async_trait]
+pub trait Lock: Send + Sync {
+    /// The object as it was read, with its version.
+    type Object: Clone + Send + Sync;
+
+    /// Its kind, namespace and name.
+    fn name(&self) -> String;
+
+    /// The object and its record; none when it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its record cannot be understood: nobody knows who leads then.
+    async fn read(&self) -> Result<Option<(Self::Object, Record)>, LockError>;
+
+    /// Writes the record into the object that was read, or makes the object.
+    ///
+    /// # Errors
+    /// [`LockError::Conflict`] when the object is not the one that was read any more.
+    async fn write(&self, seen: Option<Self::Object>, record: &Record) -> Result<Self::Object, LockError>;
+
+    /// Comes when the object may be another one than the last that was read or written. Needs not to come: it only saves time.
+    async fn changed(&self);
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long a record must stay unchanged before another may take the lock.
+    pub lease: Duration,
+    /// How long a leader goes on without having renewed.
+    pub deadline: Duration,
+    /// The time between two tries.
+    pub retry: Duration,
+}
+
+impl Default for Pace {
+    /// istiod's: 30 s, 15 s, 7.5 s.
+    fn default() -> Self {
+        let lease = Duration::from_secs(30);
+        Self { lease, deadline: lease / 2, retry: lease / 4 }
+    }
+}
+
+/// A candidate in one election.
+pub struct Elector<L: Lock> {
+    /// What is elected by.
+    pub lock: L,
+    /// Who the candidate is: its pod.
+    pub identity: String,
+    /// Its key, and of which holders it may take the lock.
+    pub preference: Preference,
+    /// How long things take.
+    pub pace: Pace,
+}
+
+/// What a candidate knows of the lock.
+struct Seen<O> {
+    object: Option<O>,
+    record: Record,
+    /// When the record was first seen so.
+    at: Instant,
+    /// The term that this candidate began last: a record of its own name but of another term is that of a process before it.
+    term: Option<Term>,
+    /// From when on this candidate may lead in that term.
+    from: Instant,
+}
+
+/// When a lock was taken, and how often it had changed hands by then.
+type Term = (Option<OffsetDateTime>, i32);
+
+fn term(record: &Record) -> Term {
+    (record.acquire_time, record.leader_transitions)
+}
+
+/// What came of a try.
+enum Tried {
+    /// The lock is ours: it was written no earlier than this moment.
+    Leading(Instant),
+    /// Somebody else leads.
+    Other,
+}
+
+impl<L: Lock> Elector<L> {
+    /// Takes part until `stop`, telling `leader` whether this candidate leads. Gives the lock back in the end.
+    pub async fn run(self, leader: watch::Sender<bool>, stop: CancellationToken) {
+        let now = Instant::now();
+        let mut seen = Seen { object: None, record: Record::default(), at: now, term: None, from: now };
+        loop {
+            tokio::select! {
+                () = self.candidate(&mut seen, &leader) => {}
+                () = stop.cancelled() => break,
+            }
+            tracing::info!("no longer leading {}", self.lock.name());
+            leader.send_replace(false);
+        }
+        if leader.send_replace(false) {
+            tracing::info!("stepping down from {}", self.lock.name());
+        }
+        self.release(seen).await;
+    }
+
+    /// Waits for the lock, leads, and returns when it leads no more.
+    async fn candidate(&self, seen: &mut Seen<L::Object>, leader: &watch::Sender<bool>) {
+        let mut renewed = loop {
+            match self.attempt(seen).await {
+                Ok(Tried::Leading(written)) => break written,
+                Ok(Tried::Other) | Err(LockError::Conflict) => {}
+                Err(error) => tracing::warn!("{}: {error}", self.lock.name()),
+            }
+            let jitter = rand::rng().random_range(1.0..1.2);
+            tokio::select! {
+                () = tokio::time::sleep(self.pace.retry.mul_f64(jitter)) => {}
+                () = self.lock.changed() => {}
+            }
+        };
+        let from = seen.from;
+        loop {
+            let now = Instant::now();
+            if now >= from && !*leader.borrow() {
+                tracing::info!("leading {} as {}", self.lock.name(), self.identity);
+                leader.send_replace(true);
+            }
+            let wait = if now < from { (from - now).min(self.pace.retry) } else { self.pace.retry };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.lock.changed() => {}
+            }
+            let deadline = renewed + self.pace.deadline;
+            match tokio::time::timeout_at(deadline, self.renew(seen)).await {
+                Ok(Some(written)) => renewed = written,
+                // Somebody else has it, or nobody can say.
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Renews until it succeeds. None when the lock is somebody else's.
+    async fn renew(&self, seen: &mut Seen<L::Object>) -> Option<Instant> {
+        loop {
+            match self.attempt(seen).await {
+                Ok(Tried::Leading(written)) => return Some(written),
+                Ok(Tried::Other) => return None,
+                // Read again: whose it is decides.
+                Err(LockError::Conflict) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => {
+                    tracing::warn!("cannot renew {}: {error}", self.lock.name());
+                    tokio::time::sleep(self.pace.retry / 4).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, seen: &mut Seen<L::Object>) -> Result<Tried, LockError> {
+        let found = self.lock.read().await?;
+        let now = Instant::now();
+        let (object, record) = match found {
+            Some((object, record)) => (Some(object), record),
+            None => (None, Record::default()),
+        };
+        if record != seen.record {
+            (seen.record, seen.at) = (record.clone(), now);
+        }
+        seen.object.clone_from(&object);
+        if self.is_ours(seen) {
+            self.write(seen, Record { acquire_time: record.acquire_time, ..self.record(&record) }).await?;
+            return Ok(Tried::Leading(now));
+        }
+        let held = !record.holder_identity.is_empty();
+        let lease = self.pace.lease.max(Duration::from_secs(u64::try_from(record.lease_duration_seconds).unwrap_or(0)));
+        let expired = now >= seen.at + lease;
+        if held && !expired && !self.preference.takes_from(&record.holder_key) {
+            return Ok(Tried::Other);
+        }
+        // A holder that is alive may go on until its own deadline after its last renewal.
+        seen.from = if held && !expired { now + lease + self.pace.deadline / 2 } else { now };
+        let taken = Record {
+            leader_transitions: record.leader_transitions + i32::from(object.is_some()),
+            ..self.record(&record)
+        };
+        self.write(seen, taken).await?;
+        Ok(Tried::Leading(now))
+    }
+
+    fn is_ours(&self, seen: &Seen<L::Object>) -> bool {
+        let record = &seen.record;
+        record.holder_identity == self.identity
+            && record.holder_key == self.preference.key()
+            && seen.term == Some(term(record))
+    }
+
+    fn record(&self, former: &Record) -> Record {
+        let now = Some(OffsetDateTime::now_utc());
+        Record {
+            holder_identity: self.identity.clone(),
+            holder_key: self.preference.key(),
+            lease_duration_seconds: i32::try_from(self.pace.lease.as_secs()).unwrap_or(i32::MAX),
+            acquire_time: now,
+            renew_time: now,
+            leader_transitions: former.leader_transitions,
+        }
+    }
+
+    async fn write(&self, seen: &mut Seen<L::Object>, record: Record) -> Result<(), LockError> {
+        // The times in it are read back in whole seconds.
+        let record = whole_seconds(record);
+        // Noted first: a write may succeed although its answer is lost.
+        seen.term = Some(term(&record));
+        let object = self.lock.write(seen.object.clone(), &record).await?;
+        (seen.object, seen.record, seen.at) = (Some(object), record, Instant::now());
+        Ok(())
+    }
+
+    /// Steps down, so that the next one need not wait for the lease to run out.
+    async fn release(&self, seen: Seen<L::Object>) {
+        if !self.is_ours(&seen) {
+            return;
+        }
+        let now = Some(OffsetDateTime::now_utc());
+        let record = whole_seconds(Record {
+            leader_transitions: seen.record.leader_transitions,
+            lease_duration_seconds: 1,
+            acquire_time: now,
+            renew_time: now,
+            ..Record::default()
+        });
+        if let Err(error) = self.lock.write(seen.object, &record).await {
+            tracing::warn!("{} is not given back and will run out: {error}", self.lock.name());
+        }
+    }
+}
+
+fn whole_seconds(mut record: Record) -> Record {
+    for time in [&mut record.acquire_time, &mut record.renew_time] {
+        *time = time.and_then(|time| time.replace_nanosecond(0).ok());
+    }
+    record
+}
+
+#[cfg(test)]
+#[path = "elector_tests.rs"]
+mod tests;
