@@ -15,6 +15,7 @@ pub mod names;
 mod object;
 mod parse;
 mod problem;
+mod strict;
 mod validate;
 pub mod value;
 

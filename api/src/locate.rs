@@ -65,6 +65,19 @@ pub fn field(text: &str, path: &str) -> Option<(usize, usize)> {
     }
 }
 
+/// Line and column, from 1, of the second time that the last field of `path` stands in its object, if it does.
+pub(crate) fn second(text: &str, path: &str) -> Option<(usize, usize)> {
+    let steps = steps(path);
+    let (Step::Field(name), above) = steps.split_last()? else { return None };
+    let mut walk = Walk { parser: Parser::new_from_str(text), best: None };
+    loop {
+        match walk.next()?.0 {
+            Event::StreamStart | Event::DocumentStart(_) => {}
+            event => return walk.second(&event, above, name),
+        }
+    }
+}
+
 /// Where the first document of `text` goes deeper than `most` levels of lists and objects, if it does.
 pub(crate) fn too_deep(text: &str, most: usize) -> Option<(usize, usize)> {
     let mut depth = 0;
@@ -140,6 +153,54 @@ impl<'a> Walk<'a> {
                 }
             }
             _ => Some(()),
+        }
+    }
+
+    /// Goes down to an object, and to the second field of this name in it.
+    fn second(&mut self, event: &Event<'a>, above: &[Step], name: &str) -> Option<(usize, usize)> {
+        let mut event = event.clone();
+        for step in above {
+            event = self.down(&event, step)?;
+        }
+        let mut found = 0;
+        loop {
+            let (key, span) = self.next()?;
+            match key {
+                Event::MappingEnd => return None,
+                Event::Scalar(text, ..) if text == *name => found += 1,
+                other => self.skip(&other)?,
+            }
+            if found == 2 {
+                return Some((span.start.line(), span.start.col() + 1));
+            }
+            let (value, _) = self.next()?;
+            self.skip(&value)?;
+        }
+    }
+
+    /// The first event of what a step leads to, from a node whose first event was read.
+    fn down(&mut self, event: &Event<'a>, step: &Step) -> Option<Event<'a>> {
+        match (event, step) {
+            (Event::MappingStart(..), Step::Field(name)) => loop {
+                match self.next()?.0 {
+                    Event::MappingEnd => return None,
+                    Event::Scalar(text, ..) if text == *name => return Some(self.next()?.0),
+                    other => self.skip(&other)?,
+                }
+                let (value, _) = self.next()?;
+                self.skip(&value)?;
+            },
+            (Event::SequenceStart(..), Step::Index(wanted)) => {
+                for _ in 0..*wanted {
+                    let (item, _) = self.next()?;
+                    if matches!(item, Event::SequenceEnd) {
+                        return None;
+                    }
+                    self.skip(&item)?;
+                }
+                Some(self.next()?.0).filter(|item| !matches!(item, Event::SequenceEnd))
+            }
+            _ => None,
         }
     }
 

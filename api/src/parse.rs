@@ -13,6 +13,7 @@ use crate::kind::{self, Kind, Spec};
 use crate::locate;
 use crate::object::{Meta, Object, Origin, Owner};
 use crate::problem::Problem;
+use crate::strict;
 
 /// An object, and what looked odd in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -285,8 +286,8 @@ pub fn parse_yaml(text: &str, file: Option<Arc<Path>>) -> Vec<Result<Parsed, Par
 fn parse_document(document: &Document<'_>, file: Option<&Arc<Path>>, results: &mut Vec<Result<Parsed, ParseError>>) {
     let place =
         |line: usize, column: usize| Origin { file: file.cloned(), line: document.line + line.max(1) - 1, column };
-    let value = match to_json(document.text) {
-        Ok(value) => value,
+    let (value, twice) = match to_json(document.text) {
+        Ok(read) => read,
         Err((line, column, message)) => {
             let fault = Fault { origin: place(line, column), message, ..Fault::default() };
             results.push(Err(ParseError::Syntax(Box::new(fault))));
@@ -303,6 +304,11 @@ fn parse_document(document: &Document<'_>, file: Option<&Arc<Path>>, results: &m
         } else {
             locate::field(document.text, &prefix).unwrap_or((first_line, first_column))
         };
+        if let Some((whole, path)) = twice.iter().find_map(|path| within(path, &prefix)) {
+            let (line, column) = locate::second(document.text, whole).unwrap_or((line, column));
+            results.push(Err(given_twice(&item, path, place(line, column))));
+            continue;
+        }
         let mut result = parse_value(item, place(line, column));
         if let Err(error) = &mut result {
             let fault = error.fault_mut();
@@ -313,6 +319,29 @@ fn parse_document(document: &Document<'_>, file: Option<&Arc<Path>>, results: &m
         }
         results.push(result);
     }
+}
+
+/// A path of a text, and what of it is the path in the item at `prefix`, if it leads there.
+fn within<'a>(path: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
+    let rest = path.strip_prefix(prefix)?;
+    (prefix.is_empty() || rest.starts_with(['.', '[']) || rest.is_empty())
+        .then(|| (path, rest.strip_prefix('.').unwrap_or(rest)))
+}
+
+/// The error of an object with a field that is there twice: which of the two was meant is not known.
+fn given_twice(item: &Value, path: &str, origin: Origin) -> ParseError {
+    let none = Map::new();
+    let object = item.as_object().unwrap_or(&none);
+    let meta = object.get("metadata").and_then(Value::as_object).unwrap_or(&none);
+    ParseError::Invalid(Box::new(Fault {
+        origin,
+        api_version: text(object, "apiVersion").to_owned(),
+        kind: text(object, "kind").to_owned(),
+        namespace: text(meta, "namespace").to_owned(),
+        name: text(meta, "name").to_owned(),
+        path: path.to_owned(),
+        message: strict::MESSAGE.to_owned(),
+    }))
 }
 
 /// Levels of lists and objects that are read.
@@ -334,8 +363,9 @@ fn bracket_depth(text: &str) -> usize {
     most
 }
 
-/// YAML (or JSON, which is YAML) as JSON; the error is line and column in the text, from 1, and the reason.
-fn to_json(text: &str) -> Result<Value, (usize, usize, String)> {
+/// YAML (or JSON, which is YAML) as JSON, and the paths of fields that are there twice; the error is line and column in the text, from 1, and
+/// the reason.
+fn to_json(text: &str) -> Result<(Value, Vec<String>), (usize, usize, String)> {
     let wrong = |error: yaml_serde::Error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         (line, column, error.to_string())
@@ -346,10 +376,14 @@ fn to_json(text: &str) -> Result<Value, (usize, usize, String)> {
     {
         return Err((line, column, format!("nested deeper than {DEPTH} levels")));
     }
-    if !text.contains("<<:") {
-        return yaml_serde::from_str(text).map_err(wrong);
+    let twice = strict::Twice::default();
+    let value = strict::read(yaml_serde::Deserializer::from_str(text), &twice).map_err(wrong)?;
+    let twice = twice.into_inner();
+    if !text.contains("<<:") || !twice.is_empty() {
+        return Ok((value, twice));
     }
     let mut yaml: yaml_serde::Value = yaml_serde::from_str(text).map_err(wrong)?;
     yaml.apply_merge().map_err(wrong)?;
-    serde_json::to_value(yaml).map_err(|error| (1, 1, error.to_string()))
+    let merged = serde_json::to_value(yaml).map_err(|error| (1, 1, error.to_string()))?;
+    Ok((merged, twice))
 }

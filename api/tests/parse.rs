@@ -145,3 +145,51 @@ fn large_and_deep_texts_end() {
     );
     assert!(read(&large)[0].is_ok());
 }
+
+/// As `kubectl` does; readers that let the last one win would hide the mistake.
+#[test]
+fn fields_that_are_there_twice_are_errors_with_their_place() {
+    let text = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v}
+spec:
+  hosts: [a]
+  http:
+  - route: [{destination: {host: a}}]
+    timeout: 1s
+    timeout: 2s
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {name: s}
+  spec: {clusterIP: 10.0.0.1}
+- apiVersion: v1
+  kind: Service
+  metadata:
+    name: t
+    labels: {a.b/c: '1', 'a.b/c': '2'}
+---
+{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\", \"name\": \"b\"}}
+";
+    assert_eq!(
+        said(text),
+        [
+            "a.yaml:9:5: VirtualService v: spec.http[0].timeout: the field is there twice: leave one of the two",
+            "a.yaml:14:3 Service default/s",
+            "a.yaml:22:26: Service t: metadata.labels[\"a.b/c\"]: the field is there twice: leave one of the two",
+            "a.yaml:24:69: Namespace b: metadata.name: the field is there twice: leave one of the two",
+        ]
+    );
+}
+
+#[test]
+fn settings_that_are_there_twice_are_refused() {
+    let error = tiphys_api::mesh::MeshConfig::default()
+        .merge_yaml("rootNamespace: a\ndefaultConfig:\n  concurrency: 1\n  concurrency: 2\n")
+        .unwrap_err();
+    assert_eq!((error.line, error.column, error.path.as_str()), (4, 3, "defaultConfig.concurrency"));
+}

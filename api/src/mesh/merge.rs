@@ -13,8 +13,8 @@ use super::proxy_config::ForwardClientCertDetails;
 use super::proxy_settings::ProxyHeaders;
 use super::{MeshConfig, MeshNetworks, ProxyConfig};
 use crate::json::{self, Dialect};
-use crate::locate;
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
+use crate::{locate, strict};
 
 #[allow(clippy::expect_used, reason = "the file is part of the program, and a test reads it")]
 static DEFAULTS: LazyLock<MeshConfig> = LazyLock::new(|| {
@@ -56,10 +56,15 @@ type Read<T> = (Map<String, Value>, T, Vec<Problem>);
 
 /// A text as the top-level fields of a settings message, spelled in camelCase, and as the message itself with warnings.
 fn read<T: DeserializeOwned>(text: &str) -> Result<Read<T>, SettingsError> {
-    let value: Value = yaml_serde::from_str(text).map_err(|error| {
+    let twice = strict::Twice::default();
+    let value = strict::read(yaml_serde::Deserializer::from_str(text), &twice).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         SettingsError { line, column, path: String::new(), message: error.to_string() }
     })?;
+    if let Some(path) = twice.into_inner().into_iter().next() {
+        let (line, column) = locate::second(text, &path).unwrap_or((1, 1));
+        return Err(SettingsError { line, column, path, message: strict::MESSAGE.to_owned() });
+    }
     let value = if value.is_null() { Value::Object(Map::new()) } else { value };
     let (message, unknown) = json::from_value::<T>(value.clone(), "", Dialect::Proto).map_err(|error| {
         let (line, column) = locate::field(text, &error.path).unwrap_or((1, 1));
@@ -92,9 +97,9 @@ impl MeshConfig {
     /// These settings with those of a YAML text laid over them, and warnings about unknown fields.
     ///
     /// # Errors
-    /// When the text is no YAML or a field has the wrong type; nothing is taken then.
+    /// When the text is no YAML, a field has the wrong type, or the settings are not valid together; nothing is taken then.
     pub fn merge_yaml(&self, text: &str) -> Result<(Self, Vec<Problem>), SettingsError> {
-        let (mut fields, read, warnings) = read::<Self>(text)?;
+        let (mut fields, read, mut warnings) = read::<Self>(text)?;
         let proxy = fields.remove("defaultConfig");
         let providers = fields.remove("defaultProviders");
         fields.remove("extensionProviders");
@@ -115,6 +120,13 @@ impl MeshConfig {
         let aliases: BTreeSet<String> =
             merged.trust_domain_aliases.drain(..).chain(read.trust_domain_aliases).collect();
         merged.trust_domain_aliases = aliases.into_iter().collect();
+        for problem in merged.validate() {
+            if problem.severity == Severity::Error {
+                let (line, column) = locate::field(text, &problem.path).unwrap_or((1, 1));
+                return Err(SettingsError { line, column, path: problem.path, message: problem.message });
+            }
+            warnings.push(problem);
+        }
         Ok((merged, warnings))
     }
 
