@@ -59,21 +59,7 @@ pub(super) fn client(report: &mut Report, at: &At<'_>, tls: &ClientTlsSettings, 
 
 pub(super) fn server(report: &mut Report, at: &At<'_>, tls: &ServerTlsSettings) {
     ciphers(report, at, tls);
-    for (field, values, length) in [
-        ("verifyCertificateSpki", &tls.verify_certificate_spki, 44),
-        ("verifyCertificateHash", &tls.verify_certificate_hash, 64),
-    ] {
-        for (index, value) in values.iter().enumerate() {
-            // Hashes may be written with colons between the bytes.
-            let plain = value.replace(':', "");
-            if plain.len() != length {
-                report.warning(
-                    &at.field(field).index(index),
-                    format!("{value:?} is not a SHA-256, which Envoy refuses: needs {length} characters"),
-                );
-            }
-        }
-    }
+    fingerprints(report, at, tls);
     let sources = [
         ("credentialName", !tls.credential_name.is_empty()),
         ("credentialNames", !tls.credential_names.is_empty()),
@@ -101,6 +87,33 @@ pub(super) fn server(report: &mut Report, at: &At<'_>, tls: &ServerTlsSettings) 
         && tls.min_protocol_version > tls.max_protocol_version
     {
         report.error(&at.field("minProtocolVersion"), "is higher than maxProtocolVersion");
+    }
+}
+
+/// Hashes that Envoy would refuse, and with them the whole listener.
+fn fingerprints(report: &mut Report, at: &At<'_>, tls: &ServerTlsSettings) {
+    for (index, value) in tls.verify_certificate_spki.iter().enumerate() {
+        // 32 bytes in base64: 43 characters and one to fill up.
+        let sextets = value.strip_suffix('=').unwrap_or_default();
+        let is_sextet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+        if sextets.len() != 43 || !sextets.bytes().all(is_sextet) {
+            report.error(
+                &at.field("verifyCertificateSpki").index(index),
+                format!("{value:?} is not the SHA-256 of a public key in base64 (44 characters), which Envoy asks for"),
+            );
+        }
+    }
+    for (index, value) in tls.verify_certificate_hash.iter().enumerate() {
+        // Hashes may be written with colons between the bytes.
+        let plain = value.replace(':', "");
+        if plain.len() != 64 || !plain.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            report.error(
+                &at.field("verifyCertificateHash").index(index),
+                format!(
+                    "{value:?} is not the SHA-256 of a certificate in hexadecimal (64 digits), which Envoy asks for"
+                ),
+            );
+        }
     }
 }
 

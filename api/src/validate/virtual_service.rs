@@ -8,6 +8,7 @@ use super::report::{At, Report};
 use super::rules::{self, Check};
 use super::selector::{self, Export};
 use crate::istio::networking::VirtualService;
+use crate::istio::networking::http_route::HttpMatchRequest;
 use crate::istio::networking::virtual_service::{
     Destination, L4MatchAttributes, RouteDestination, StringMatch, TcpRoute, TlsMatchAttributes, TlsRoute,
 };
@@ -256,6 +257,48 @@ pub(super) fn string_match(report: &mut Report, at: &At<'_>, matched: &StringMat
     }
 }
 
+/// The matches of earlier routes, in a form in which thousands are looked up quickly.
+#[derive(Default)]
+struct Earlier {
+    /// Routes by their matches as text.
+    same: BTreeMap<String, usize>,
+    /// Routes by the beginning of the path that they take, whatever else a request is.
+    prefixes: BTreeMap<String, usize>,
+}
+
+impl Earlier {
+    fn add(&mut self, matched: &HttpMatchRequest, route: usize) {
+        self.same.entry(text(matched)).or_insert(route);
+        let by_path_alone = HttpMatchRequest {
+            name: matched.name.clone(),
+            stat_prefix: matched.stat_prefix.clone(),
+            uri: matched.uri.clone(),
+            ..HttpMatchRequest::default()
+        };
+        let prefix = matched.uri.as_ref().and_then(|uri| uri.prefix.as_ref());
+        if let Some(prefix) = prefix.filter(|_| *matched == by_path_alone) {
+            self.prefixes.entry(prefix.clone()).or_insert(route);
+        }
+    }
+
+    /// Which earlier route takes all that a match does.
+    fn uses_up(&self, matched: &HttpMatchRequest) -> Option<String> {
+        if let Some(route) = self.same.get(&text(matched)) {
+            return Some(format!("http[{route}] has the same match"));
+        }
+        let path = matched.uri.as_ref().filter(|_| !matched.ignore_uri_case)?;
+        let path = path.exact.as_deref().or(path.prefix.as_deref())?;
+        let starts = path.char_indices().map(|(index, _)| index).chain([path.len()]);
+        let route = starts.filter_map(|end| self.prefixes.get(&path[..end])).min()?;
+        Some(format!("http[{route}] takes every path that begins so"))
+    }
+}
+
+/// A match as text; equal ones have equal texts.
+fn text(matched: &HttpMatchRequest) -> String {
+    serde_json::to_string(matched).unwrap_or_default()
+}
+
 /// Routes after one that takes everything are never used.
 fn unreachable(report: &mut Report, at: &At<'_>, spec: &VirtualService) {
     let mut all: Option<usize> = None;
@@ -276,16 +319,14 @@ fn unreachable(report: &mut Report, at: &At<'_>, spec: &VirtualService) {
             all = Some(index);
         }
     }
+    let mut known = Earlier::default();
     for (index, route) in spec.http.iter().enumerate() {
         for (second, matched) in route.r#match.iter().enumerate() {
-            let earlier = spec.http[..index].iter().position(|other| other.r#match.contains(matched));
-            if let Some(other) = earlier {
+            if let Some(text) = known.uses_up(matched) {
                 let at = at.field("http");
-                report.warning(
-                    &at.index(index).field("match").index(second),
-                    format!("is never used: http[{other}] has the same match"),
-                );
+                report.warning(&at.index(index).field("match").index(second), format!("is never used: {text}"));
             }
         }
+        route.r#match.iter().for_each(|matched| known.add(matched, index));
     }
 }
