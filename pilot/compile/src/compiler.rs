@@ -5,6 +5,7 @@ use crate::credentials::{self, NamedCredential};
 use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::gateway::{self, AddressInputs, GatewayApi};
 use crate::lower::Table;
+use crate::references::References;
 use crate::security::{self, Security};
 use crate::selection::Selection;
 use crate::services::ServiceTable;
@@ -44,6 +45,8 @@ pub struct Compiler {
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
+    /// What is named and not there.
+    references: Vec<(Key, Problem)>,
     current: Option<Arc<Snapshot>>,
 }
 
@@ -74,6 +77,7 @@ impl Compiler {
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
+            references: Vec::new(),
             current: None,
         }
     }
@@ -126,7 +130,8 @@ impl Compiler {
         let cx = LowerContext { mesh: &self.mesh };
 
         let mut touched_services = touched(&changed, &[], &self.store, self.services.current(), &self.services);
-        let mut differs = self.services.update(&self.store, &changed, &cx, all);
+        let mut named = self.services.update(&self.store, &changed, &cx, all);
+        let mut differs = named;
         let workloads = self.workloads.update(&self.store, &changed, &cx, all);
         differs |= !workloads.is_empty();
         touched_services.extend(touched(&changed, &workloads, &self.store, self.services.current(), &self.services));
@@ -139,11 +144,15 @@ impl Compiler {
         let mut reach = self.endpoints.update(&inputs, &touched_services, all);
         differs |= reach;
         differs |= self.sidecars.update(&self.store, &changed, &cx, all);
-        differs |= self.virtual_services.update(&self.store, &changed, &cx, all);
+        named |= self.virtual_services.update(&self.store, &changed, &cx, all);
         let mut uses = self.gateways.update(&self.store, &changed, &cx, all);
+        named |= uses;
+        differs |= named;
+        let mut policies = false;
         if all || GatewayApi::reads(&changed) {
             let built = GatewayApi::build(&self.store, &self.mesh, self.services.current());
             differs |= !built.same(&self.gateway_api);
+            policies |= built.rules != self.gateway_api.rules;
             uses |= built.wanted != self.gateway_api.wanted;
             self.gateway_api = Arc::new(built);
             reach = true;
@@ -161,9 +170,11 @@ impl Compiler {
             }
         }
         differs |= self.telemetry.update(&self.store, &changed, &cx, all);
-        let rules = self.destination_rules.update(&self.store, &changed, &cx, all);
+        let rules = self.destination_rules.update(&self.store, &changed, &cx, all) | policies;
         if rules || all {
-            self.merged_rules = Arc::new(DestinationRules::build(self.destination_rules.sorted(), &self.mesh));
+            let own = |one: &DestinationRule| (one.creation, one.name.clone(), one.namespace.clone());
+            let both = gateway::in_order(self.destination_rules.sorted(), &self.gateway_api.rules, own);
+            self.merged_rules = Arc::new(DestinationRules::build(&both, &self.mesh));
         }
         uses |= rules | all | workloads.iter().any(|one| self.wanted.is_news(&one.namespace, &one.labels));
         if uses {
@@ -175,6 +186,9 @@ impl Compiler {
             });
         }
         differs |= uses;
+        if named || rules || all {
+            self.references = self.references();
+        }
         differs |= self.credentials.update(&self.store, &changed, &cx, all);
         differs |= self.config_maps.update(&self.store, &changed, &cx, all);
         differs |= self.peers.update(&self.store, &changed, &cx, all);
@@ -191,7 +205,18 @@ impl Compiler {
         if let (Some(current), false) = (&self.current, differs) {
             return current.clone();
         }
-        let mut snapshot = Snapshot {
+        let mut snapshot = self.picture(security);
+        if let Some(current) = self.current.as_ref().filter(|current| same_scopes(current, &snapshot)) {
+            snapshot.scopes = current.scopes.clone();
+        }
+        let snapshot = Arc::new(snapshot);
+        self.current = Some(snapshot.clone());
+        snapshot
+    }
+
+    /// The tables as they are now; what did not change is that of the picture before.
+    fn picture(&self, security: Security) -> Snapshot {
+        Snapshot {
             generation: self.current.as_ref().map_or(1, |current| current.generation + 1),
             mesh: self.mesh.clone(),
             services: self.services.current().clone(),
@@ -211,19 +236,25 @@ impl Compiler {
             credentials: self.credentials.sorted().clone(),
             config_maps: self.config_maps.sorted().clone(),
             security: match &self.current {
-                Some(current) if before == Some(security.fingerprint()) => current.security.clone(),
+                Some(current) if current.security.fingerprint() == security.fingerprint() => current.security.clone(),
                 _ => Arc::new(security),
             },
             gateway_api: self.gateway_api.clone(),
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
-        };
-        if let Some(current) = self.current.as_ref().filter(|current| same_scopes(current, &snapshot)) {
-            snapshot.scopes = current.scopes.clone();
         }
-        let snapshot = Arc::new(snapshot);
-        self.current = Some(snapshot.clone());
-        snapshot
+    }
+
+    fn references(&self) -> Vec<(Key, Problem)> {
+        let looked_through = References {
+            store: &self.store,
+            mesh: &self.mesh,
+            services: self.services.current(),
+            virtual_services: self.virtual_services.sorted(),
+            rules: self.destination_rules.sorted(),
+            merged: &self.merged_rules,
+        };
+        looked_through.problems()
     }
 
     fn warnings(&self) -> BTreeMap<Key, Vec<Problem>> {
@@ -241,6 +272,9 @@ impl Compiler {
         }
         for (key, problems) in &self.gateway_api.warnings {
             warnings.entry(key.clone()).or_default().extend(problems.iter().cloned());
+        }
+        for (key, problem) in &self.references {
+            warnings.entry(key.clone()).or_default().push(problem.clone());
         }
         for (key, problem) in unsupported::problems(&self.store) {
             warnings.entry(key).or_default().push(problem);

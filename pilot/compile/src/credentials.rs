@@ -3,6 +3,7 @@
 //! Secrets beside them, and authorities in ConfigMaps (<https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/>).
 
 use crate::LowerContext;
+use tiphys_api::k8s::ConfigMap;
 use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{Credential, Str};
 
@@ -58,6 +59,12 @@ fn read<'a>(get: impl Fn(&str) -> Option<&'a [u8]>, names: &[&str], problems: &m
             Str::default()
         }
     }
+}
+
+/// The certificates of authorities in a ConfigMap.
+pub(crate) fn authorities(map: &ConfigMap) -> Option<Str> {
+    let read = pem(|name| map.data.get(name).map(String::as_bytes), &["cacert", "ca.crt"]).ok()?;
+    (!read.is_empty()).then_some(read)
 }
 
 /// The first of some entries that is there, when it is PEM that can be read; empty when there is none.

@@ -14,35 +14,26 @@ pub struct LowerContext<'a> {
     pub mesh: &'a Mesh,
 }
 
-/// A lowered object with the key that it came from.
-pub struct Lowered<T> {
-    /// The word of the model.
-    pub value: Marked<T>,
-    /// Warnings about parts that were left out or replaced by a fail-safe form.
-    pub warnings: Vec<Problem>,
-}
-
-impl<T> Clone for Lowered<T> {
-    fn clone(&self) -> Self {
-        Self { value: self.value.clone(), warnings: self.warnings.clone() }
-    }
-}
-
 /// How the objects of one kind are lowered.
 pub type LowerFn<T> = fn(&Object, &LowerContext<'_>, &mut Vec<Problem>) -> Option<T>;
+
+/// Namespace and name.
+type Name = (String, String);
 
 /// The lowered objects of one kind.
 pub struct Table<T> {
     kind: Kind,
     lower: LowerFn<T>,
-    entries: BTreeMap<(String, String), Lowered<T>>,
+    entries: BTreeMap<Name, Marked<T>>,
+    /// What was left out of objects, or replaced by a fail-safe form; also of those of which nothing is left.
+    warnings: BTreeMap<Name, Vec<Problem>>,
     sorted: Marked<Vec<Marked<T>>>,
 }
 
 impl<T: Hash> Table<T> {
     /// An empty table.
     pub fn new(kind: Kind, lower: LowerFn<T>) -> Self {
-        Self { kind, lower, entries: BTreeMap::new(), sorted: Marked::new(Vec::new()) }
+        Self { kind, lower, entries: BTreeMap::new(), warnings: BTreeMap::new(), sorted: Marked::new(Vec::new()) }
     }
 
     /// Lowers what changed; `all` lowers everything again. Returns whether the content is another than before.
@@ -50,20 +41,22 @@ impl<T: Hash> Table<T> {
         let mut differs = false;
         if all {
             let before = std::mem::take(&mut self.entries);
+            let warned = std::mem::take(&mut self.warnings);
             for object in store.of_kind(self.kind) {
                 self.put(object, cx);
             }
-            differs = before.len() != self.entries.len()
-                || before.iter().zip(&self.entries).any(|(a, b)| a.0 != b.0 || a.1.value != b.1.value);
+            differs = before != self.entries || warned != self.warnings;
         } else {
             let kind = self.kind;
             for key in changed.iter().filter(|key| key.kind == kind) {
                 let name = (key.namespace.clone(), key.name.clone());
-                let before = self.entries.remove(&name).map(|entry| entry.value.fingerprint());
+                let before = self.entries.remove(&name).map(|value| value.fingerprint());
+                let warned = self.warnings.remove(&name);
                 if let Some(object) = store.get(key.kind, &key.namespace, &key.name) {
                     self.put(object, cx);
                 }
-                differs |= before != self.entries.get(&name).map(|entry| entry.value.fingerprint());
+                differs |= before != self.entries.get(&name).map(Marked::fingerprint);
+                differs |= warned.as_ref() != self.warnings.get(&name);
             }
         }
         if differs {
@@ -74,9 +67,12 @@ impl<T: Hash> Table<T> {
 
     fn put(&mut self, object: &Object, cx: &LowerContext<'_>) {
         let mut warnings = Vec::new();
+        let name = (object.meta.namespace.clone(), object.meta.name.clone());
         if let Some(value) = (self.lower)(object, cx, &mut warnings) {
-            let name = (object.meta.namespace.clone(), object.meta.name.clone());
-            self.entries.insert(name, Lowered { value: Marked::new(value), warnings });
+            self.entries.insert(name.clone(), Marked::new(value));
+        }
+        if !warnings.is_empty() {
+            self.warnings.insert(name, warnings);
         }
     }
 
@@ -85,9 +81,9 @@ impl<T: Hash> Table<T> {
         let mut order: Vec<(i64, &str, &str, &Marked<T>)> = self
             .entries
             .iter()
-            .map(|((namespace, name), entry)| {
+            .map(|((namespace, name), value)| {
                 let creation = store.get(self.kind, namespace, name).map_or(0, |object| object.meta.creation);
-                (creation, name.as_str(), namespace.as_str(), &entry.value)
+                (creation, name.as_str(), namespace.as_str(), value)
             })
             .collect();
         order.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
@@ -101,9 +97,9 @@ impl<T: Hash> Table<T> {
 
     /// The warnings of each object.
     pub fn warnings(&self) -> impl Iterator<Item = (Key, &Problem)> {
-        self.entries.iter().flat_map(|((namespace, name), entry)| {
+        self.warnings.iter().flat_map(|((namespace, name), warnings)| {
             let key = Key { kind: self.kind, namespace: namespace.clone(), name: name.clone() };
-            entry.warnings.iter().map(move |problem| (key.clone(), problem))
+            warnings.iter().map(move |problem| (key.clone(), problem))
         })
     }
 }

@@ -5,12 +5,11 @@ use crate::Store;
 use tiphys_api::{Key, Kind, Problem, Spec};
 
 /// Kinds that are read and validated, and do nothing.
-const WITHOUT_EFFECT: [Kind; 9] = [
+const WITHOUT_EFFECT: [Kind; 8] = [
     Kind::EnvoyFilter,
     Kind::WasmPlugin,
     Kind::TrafficExtension,
     Kind::WorkloadGroup,
-    Kind::BackendTlsPolicy,
     Kind::XBackendTrafficPolicy,
     Kind::Ingress,
     Kind::ServiceExport,

@@ -177,7 +177,7 @@ spec: {host: a, trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: x, targe
         .iter()
         .flat_map(|(key, problems)| problems.iter().map(move |problem| format!("{}: {}", key.name, problem.path)))
         .collect();
-    assert_eq!(told, ["t: spec.trafficPolicy.tunnel", "any: spec.resolution"]);
+    assert_eq!(told, ["t: spec.trafficPolicy.tunnel", "t: spec.host", "any: spec.resolution"]);
 }
 
 #[test]

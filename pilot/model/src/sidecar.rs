@@ -86,6 +86,8 @@ pub struct Sidecar {
     pub egress: Vec<SidecarEgress>,
     /// Calls to unknown hosts; none = as the mesh says.
     pub outbound_mode: Option<OutboundMode>,
+    /// Cluster to which calls to unknown hosts are sent, where they are let through; none = to the address that was dialled.
+    pub egress_proxy: Option<Str>,
     /// Limits of connections to the application on ports that do not say.
     pub connection_pool: Option<ConnectionPool>,
 }

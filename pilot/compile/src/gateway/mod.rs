@@ -3,11 +3,13 @@
 //!
 //! The way of the data: [`gateways`] makes each listener of a Gateway or ListenerSet a gateway of the model, and a parent that routes can
 //! attach to; [`parent`] resolves the parents of a route and says why one is denied; [`http`], [`grpc`] and [`l4`] turn a route's rules
-//! into those of the model; [`routes`] lays the rules of all routes of one parent and host together in the order of precedence that the
+//! into those of the model; [`backend_tls`] makes rules of BackendTLSPolicies;
+//! [`routes`] lays the rules of all routes of one parent and host together in the order of precedence that the
 //! API asks for. Statuses are a second output of each step.
 
 mod addresses;
 mod backend;
+mod backend_tls;
 mod class;
 mod conflicts;
 mod filters;
@@ -33,7 +35,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{Gateway, Marked, Mesh, VirtualService};
+use tiphys_model::{DestinationRule, Gateway, Marked, Mesh, VirtualService};
 
 /// The API group of Gateways and routes.
 const GROUP: &str = "gateway.networking.k8s.io";
@@ -84,6 +86,8 @@ pub struct GatewayApi {
     pub gateways: Vec<Marked<Gateway>>,
     /// Routes.
     pub virtual_services: Vec<Marked<VirtualService>>,
+    /// What policies say of backends.
+    pub rules: Vec<Marked<DestinationRule>>,
     /// Statuses of classes and routes by object, without times.
     pub statuses: BTreeMap<Key, Value>,
     /// The Gateways, for their statuses.
@@ -104,6 +108,7 @@ impl GatewayApi {
         let (listeners, seen) = gateways::lower(&inputs, &mut built.warnings);
         built.seen = Arc::new(seen);
         built.gateways = listeners.iter().filter(|one| one.usable).map(|one| one.gateway.clone()).collect();
+        built.rules = backend_tls::lower(&inputs, &mut built.warnings);
         built.statuses = status::classes(&inputs);
         let routes = routes::lower(&inputs, &listeners, &mut built.warnings);
         built.virtual_services = routes.services;
@@ -122,6 +127,7 @@ impl GatewayApi {
     pub fn same(&self, other: &Self) -> bool {
         self.gateways == other.gateways
             && self.virtual_services == other.virtual_services
+            && self.rules == other.rules
             && self.warnings == other.warnings
             && self.statuses == other.statuses
     }

@@ -4,7 +4,7 @@
 //! A client's own namespace is asked first, then that of the service, then the mesh's root namespace; in each the most specific host
 //! counts. The first namespace that has a rule for the host decides, even if that rule is for other workloads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tiphys_model::{
     DestinationRule, Fingerprint, Host, Labels, Marked, Mesh, Service, Str, TrafficPolicy, Visibility, labels_match,
 };
@@ -33,6 +33,7 @@ pub struct DestinationRules {
     reads: ClientReads,
     /// Some rule is exported to named namespaces.
     restricted: bool,
+    duplicates: BTreeSet<(Host, Str)>,
 }
 
 /// What of a client some rule makes its configuration depend on.
@@ -90,6 +91,8 @@ impl DestinationRules {
                 root_private.add(rule);
             }
         }
+        let all = own.values().chain(exported.values()).chain([&root_private]);
+        built.duplicates = all.flat_map(|building| building.duplicates.iter().cloned()).collect();
         let finish = |rules: BTreeMap<Str, Building>| rules.into_iter().map(|(name, r)| (name, r.finish())).collect();
         built.own = finish(own);
         built.exported = finish(exported);
@@ -105,6 +108,19 @@ impl DestinationRules {
     /// Whether clients of a namespace may find other rules than those of a namespace that has none.
     pub fn tells_apart(&self, namespace: &str) -> bool {
         self.restricted || *namespace == *self.root || self.own.contains_key(namespace)
+    }
+
+    /// Subsets of a host that several rules declare, of which the oldest rule's counts.
+    pub fn duplicate_subsets(&self) -> impl Iterator<Item = &(Host, Str)> {
+        self.duplicates.iter()
+    }
+
+    /// Whether a rule of this namespace declares a subset of a host.
+    pub fn declares(&self, namespace: &str, host: &Host, subset: &str) -> bool {
+        let root = (*namespace == *self.root).then_some(&self.root_private);
+        let all = [self.own.get(namespace), self.exported.get(namespace), root];
+        let rules = all.into_iter().flatten().filter_map(|rules| rules.get(host)).flatten();
+        rules.into_iter().any(|rule| rule.subset(subset).is_some())
     }
 
     /// Stands for all rules.
@@ -200,7 +216,11 @@ fn covers(whole: &Visibility, part: &Visibility) -> bool {
 
 /// Rules by host while they are merged.
 #[derive(Default)]
-struct Building(BTreeMap<Host, Vec<Merged>>);
+struct Building {
+    rules: BTreeMap<Host, Vec<Merged>>,
+    /// Subsets that are there twice.
+    duplicates: BTreeSet<(Host, Str)>,
+}
 
 enum Merged {
     One(Marked<DestinationRule>),
@@ -219,7 +239,7 @@ impl Merged {
 impl Building {
     /// Merges a rule into those for the same host that the same clients see and that are for the same workloads, or puts it beside them.
     fn add(&mut self, rule: &Marked<DestinationRule>) {
-        let known = self.0.entry(rule.host.clone()).or_default();
+        let known = self.rules.entry(rule.host.clone()).or_default();
         let mut merged = false;
         for slot in known.iter_mut() {
             let first = slot.rule();
@@ -228,6 +248,8 @@ impl Building {
             {
                 continue;
             }
+            let twice = rule.subsets.iter().filter(|subset| first.subset(&subset.name).is_some());
+            self.duplicates.extend(twice.map(|subset| (rule.host.clone(), subset.name.clone())));
             let mut rules = Box::new(first.clone());
             merge(&mut rules, rule);
             *slot = Merged::Several(rules);
@@ -241,7 +263,7 @@ impl Building {
 
     fn finish(self) -> ByHost {
         let mut by_host = ByHost::default();
-        for (host, rules) in self.0 {
+        for (host, rules) in self.rules {
             let rules = rules
                 .into_iter()
                 .map(|merged| match merged {

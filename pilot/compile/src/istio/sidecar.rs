@@ -2,17 +2,18 @@
 //! Lowering of Sidecar objects.
 
 use super::traffic_policy::connection_pool;
+use super::virtual_service::Names;
 use crate::LowerContext;
 use crate::lower::labels;
 use tiphys_api::istio::networking::sidecar as api;
 use tiphys_api::{Object, Problem, Spec};
 use tiphys_model::{
-    CaptureMode, EgressHost, Host, HostNamespace, OutboundMode, Port, Protocol, Sidecar, SidecarEgress, SidecarIngress,
-    TargetPort,
+    CaptureMode, ClusterName, EgressHost, Host, HostNamespace, OutboundMode, Port, Protocol, Sidecar, SidecarEgress,
+    SidecarIngress, TargetPort,
 };
 
 /// A Sidecar object in the words of the model.
-pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Option<Sidecar> {
+pub fn lower(object: &Object, cx: &LowerContext<'_>, _: &mut Vec<Problem>) -> Option<Sidecar> {
     let Spec::Sidecar(spec) = &object.spec else { return None };
     let selector = spec.workload_selector.as_ref().map(|selector| labels(&selector.labels));
     Some(Sidecar {
@@ -24,6 +25,12 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, _: &mut Vec<Problem>) -> Opt
         outbound_mode: spec.outbound_traffic_policy.as_ref().map(|policy| match policy.mode {
             api::OutboundTrafficPolicyMode::AllowAny => OutboundMode::AllowAny,
             _ => OutboundMode::RegistryOnly,
+        }),
+        egress_proxy: spec.outbound_traffic_policy.as_ref().and_then(|policy| {
+            let names = Names { namespace: &object.meta.namespace, domain: &cx.mesh.short_name_domain };
+            let to = names.destination(policy.egress_proxy.as_ref()?);
+            let (port, host) = (to.port.unwrap_or_default(), to.host.as_str());
+            Some(ClusterName::Outbound { port, subset: &to.subset, host }.to_str())
         }),
         connection_pool: spec.inbound_connection_pool.as_ref().map(connection_pool),
     })
