@@ -12,13 +12,14 @@ use std::time::Instant;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use tiphys_api::Kind;
 use tiphys_ca::Sample;
 
+use crate::push_status::{self, PushStatus};
 use crate::version;
 
 /// Something that sets gauges before they are read.
@@ -29,6 +30,51 @@ pub type Sampled = Box<dyn Fn() -> Vec<Sample> + Send + Sync>;
 const SECONDS: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0];
 /// 4 MB is the default limit of gRPC; beyond 10 MB systems strain.
 const BYTES: &[f64] = &[1.0, 1e4, 1e6, 4e6, 1e7, 4e7];
+
+/// What tells calls apart.
+const CALL: &[&str] = &["grpc_method", "grpc_service", "grpc_type"];
+
+/// Calls by method, service and kind of call.
+pub struct Calls {
+    /// Calls that began.
+    pub started: IntCounterVec,
+    /// Calls that ended; their code comes first.
+    pub handled: IntCounterVec,
+    /// Messages that came in.
+    pub received: IntCounterVec,
+    /// Messages that went out.
+    pub sent: IntCounterVec,
+    /// How long calls took.
+    pub handling: HistogramVec,
+}
+
+impl Calls {
+    fn new(m: &Maker) -> prometheus::Result<Self> {
+        Ok(Self {
+            started: m.counters("grpc_server_started_total", "Total number of RPCs started on the server.", CALL)?,
+            handled: m.counters(
+                "grpc_server_handled_total",
+                "Total number of RPCs completed on the server, regardless of success or failure.",
+                &["grpc_code", CALL[0], CALL[1], CALL[2]],
+            )?,
+            received: m.counters(
+                "grpc_server_msg_received_total",
+                "Total number of RPC stream messages received on the server.",
+                CALL,
+            )?,
+            sent: m.counters(
+                "grpc_server_msg_sent_total",
+                "Total number of gRPC stream messages sent by the server.",
+                CALL,
+            )?,
+            handling: m.histograms(
+                "grpc_server_handling_seconds",
+                "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+                CALL,
+            )?,
+        })
+    }
+}
 
 /// All metrics of this server.
 pub struct Metrics {
@@ -56,9 +102,24 @@ pub struct Metrics {
     /// `pilot_push_triggers{type}`.
     pub push_triggers: IntCounterVec,
     /// `pilot_inbound_updates{type}`: changes that came in.
-    pub inbound: IntCounterVec,
+    inbound: IntCounterVec,
     /// `pilot_k8s_cfg_events{type,event}`: changes of objects by kind.
-    pub config_events: IntCounterVec,
+    config_events: IntCounterVec,
+    /// `pilot_k8s_reg_events{type,event}`: changes of services, endpoints and what they run on.
+    registry_events: IntCounterVec,
+    /// `pilot_xds_send_time`: until the transport took a response.
+    pub send_time: Histogram,
+    /// `pilot_xds_push_time{type}`: to make the resources of a type for a class of proxies.
+    pub push_time: HistogramVec,
+    /// `pilot_proxy_queue_time`: from a push until a proxy's stream turned to it.
+    pub queue_time: Histogram,
+    /// `pilot_sds_certificate_errors_total`: secrets that were asked for and are not there.
+    pub missing_secrets: IntCounter,
+    recv_max: IntGauge,
+    /// `grpc_server_*`: calls of the gRPC ports.
+    pub calls: Calls,
+    /// What cannot be served, by [`push_status::NAMES`].
+    left_out: BTreeMap<&'static str, IntGauge>,
     /// `pilot_services`.
     pub services: IntGauge,
     /// `pilot_virt_services`.
@@ -96,6 +157,10 @@ impl Maker {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
+        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels))
+    }
+
     fn histogram(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
         self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())))
     }
@@ -109,20 +174,13 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Arc<Self>> {
         let m = Maker { registry: Registry::new() };
         m.registry.register(Box::new(ProcessCollector::for_self()))?;
-        let build =
-            m.add(IntGaugeVec::new(Opts::new("istio_build", "Istio component build info"), &["component", "tag"]))?;
-        build.with_label_values(&["pilot", version::VERSION]).set(1);
-        let info = m.gauges("pilot_info", "Pilot version and build information.", "version")?;
-        info.with_label_values(&[&version::build()]).set(1);
-        m.gauges("istiod_managed_clusters", "Number of clusters managed by istiod", "cluster_type")?
-            .with_label_values(&["local"])
-            .set(1);
+        tell_build(&m)?;
         let config_size = HistogramVec::new(
             HistogramOpts::new("pilot_xds_config_size_bytes", "Distribution of configuration sizes pushed to clients")
                 .buckets(BYTES.to_vec()),
             &["type"],
         );
-        Ok(Arc::new(Self {
+        let metrics = Self {
             uptime: m.seconds("istiod_uptime_seconds", "Current istiod server uptime in seconds")?,
             xds_clients: m.gauges("pilot_xds", "Number of endpoints connected to this pilot using XDS.", "version")?,
             pushes: m.counters("pilot_xds_pushes", "Responses sent, by type of resource.", &["type"])?,
@@ -156,6 +214,27 @@ impl Metrics {
             )?,
             inbound: m.counters("pilot_inbound_updates", "Total number of updates received by pilot.", &["type"])?,
             config_events: m.counters("pilot_k8s_cfg_events", "Events from k8s config.", &["type", "event"])?,
+            registry_events: m.counters("pilot_k8s_reg_events", "Events from k8s registry.", &["type", "event"])?,
+            send_time: m.histogram(
+                "pilot_xds_send_time",
+                "Total time in seconds Pilot takes to send generated configuration.",
+            )?,
+            push_time: m.histograms(
+                "pilot_xds_push_time",
+                "Total time in seconds Pilot takes to push lds, rds, cds and eds.",
+                &["type"],
+            )?,
+            queue_time: m.histogram(
+                "pilot_proxy_queue_time",
+                "Time in seconds, a proxy is in the push queue before being dequeued.",
+            )?,
+            missing_secrets: m.add(IntCounter::new(
+                "pilot_sds_certificate_errors_total",
+                "Total number of failures to fetch SDS key and certificate.",
+            ))?,
+            recv_max: m.gauge("pilot_xds_recv_max", "The maximum size request we have received so far.")?,
+            calls: Calls::new(&m)?,
+            left_out: left_out(&m)?,
             services: m.gauge("pilot_services", "Total services known to pilot.")?,
             virtual_services: m.gauge("pilot_virt_services", "Total virtual services known to pilot.")?,
             objects: m.gauges("tiphys_objects", "Objects in force, by kind.", "kind")?,
@@ -165,7 +244,13 @@ impl Metrics {
             started: Instant::now(),
             collected: Mutex::default(),
             sampled: Mutex::default(),
-        }))
+        };
+        // Alerts compare with zero, which is there before the first refusal.
+        for ty in ["cds", "eds", "lds", "rds"] {
+            metrics.expired_nonce.with_label_values(&[ty]);
+            metrics.rejects.with_label_values(&[ty]);
+        }
+        Ok(Arc::new(metrics))
     }
 
     /// Sets how many objects of each kind there are.
@@ -180,6 +265,44 @@ impl Metrics {
                 self.virtual_services.set(count);
             }
         }
+    }
+
+    /// Sets how many things cannot be served as they were declared.
+    pub fn count_left_out(&self, status: &PushStatus) {
+        for (name, gauge) in &self.left_out {
+            gauge.set(status.get(name).map_or(0, |events| i64::try_from(events.len()).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// Takes note of the size of a request.
+    pub fn received(&self, bytes: i64) {
+        // Two at once may pass each other: the smaller one is put right by the next larger request.
+        if bytes > self.recv_max.get() {
+            self.recv_max.set(bytes);
+        }
+    }
+
+    /// Counts a change of an object, by istiod's name of its kind.
+    pub fn count_event(&self, kind: Kind, event: &str) {
+        let registry = match kind {
+            Kind::Service => Some("Services"),
+            Kind::Endpoints | Kind::EndpointSlice => Some("EndpointSlice"),
+            Kind::Pod => Some("Pods"),
+            Kind::Node => Some("Nodes"),
+            Kind::Namespace => Some("Namespaces"),
+            _ => None,
+        };
+        match registry {
+            Some(name) => self.registry_events.with_label_values(&[name, event]).inc(),
+            None => self.config_events.with_label_values(&[kind.name(), event]).inc(),
+        }
+        let update = match (kind, event) {
+            (Kind::Service, "delete") => "svcdelete",
+            (Kind::Service, _) => "svc",
+            (Kind::Endpoints | Kind::EndpointSlice | Kind::Pod, _) => "eds",
+            _ => "config",
+        };
+        self.inbound.with_label_values(&[update]).inc();
     }
 
     /// Has a function set gauges whenever metrics are read.
@@ -216,6 +339,22 @@ impl Metrics {
         }
         Ok(out)
     }
+}
+
+/// What this server is.
+fn tell_build(m: &Maker) -> prometheus::Result<()> {
+    let build =
+        m.add(IntGaugeVec::new(Opts::new("istio_build", "Istio component build info"), &["component", "tag"]))?;
+    build.with_label_values(&["pilot", version::VERSION]).set(1);
+    let info = m.gauges("pilot_info", "Pilot version and build information.", "version")?;
+    info.with_label_values(&[&version::build()]).set(1);
+    let clusters = m.gauges("istiod_managed_clusters", "Number of clusters managed by istiod", "cluster_type")?;
+    clusters.with_label_values(&["local"]).set(1);
+    Ok(())
+}
+
+fn left_out(m: &Maker) -> prometheus::Result<BTreeMap<&'static str, IntGauge>> {
+    push_status::NAMES.iter().map(|(name, help)| Ok((*name, m.gauge(name, help)?))).collect()
 }
 
 /// Samples of one name stand together.

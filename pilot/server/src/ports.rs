@@ -14,7 +14,9 @@ use tonic::service::Routes;
 
 use crate::authenticate::AuthenticateLayer;
 use crate::cli::ServeArgs;
+use crate::grpc_metrics::GrpcMetricsLayer;
 use crate::http::{self, Shown};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::tls;
@@ -45,6 +47,8 @@ pub struct Ports<'a> {
     pub settings: &'a Settings,
     /// What is served.
     pub ads: &'a AdsService<Views>,
+    /// Calls are counted.
+    pub metrics: &'a Arc<Metrics>,
 }
 
 impl Ports<'_> {
@@ -57,7 +61,8 @@ impl Ports<'_> {
         let address = listener.local_addr()?;
         tracing::info!("discovery without TLS on {address}");
         let stop = tasks.stop.clone().cancelled_owned();
-        let mut transport = ads_options(self.args, self.settings).transport().layer(AuthenticateLayer::plaintext());
+        let counted = ads_options(self.args, self.settings).transport().layer(GrpcMetricsLayer(self.metrics.clone()));
+        let mut transport = counted.layer(AuthenticateLayer::plaintext());
         let serving =
             transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(nodelay(listener), stop);
         tasks.spawn("grpc", async move { serving.await.map_err(Into::into) });
@@ -85,7 +90,8 @@ impl Ports<'_> {
         }
         let stop = tasks.stop.clone().cancelled_owned();
         let layer = AuthenticateLayer::tls(trust.authenticators.clone(), settings.xds_auth);
-        let mut transport = ads_options(args, settings).transport().layer(layer);
+        let counted = GrpcMetricsLayer(self.metrics.clone());
+        let mut transport = ads_options(args, settings).transport().layer(counted).layer(layer);
         let serving = transport.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
         let (identity, transport) = (trust.identity.clone(), args.transport.clone());
         tasks.spawn("secure grpc", async move { serving.await.map_err(Into::into) });

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tiphys_api::Key;
 use tiphys_model::ProxyNode;
 use tiphys_view::{Observer, Pushed};
-use tiphys_xds::StreamEvent;
+use tiphys_xds::{Answer, OtherRequest, Peer, ResourceType, StreamEvent};
 use tokio::time::Instant;
 
+use crate::debug::ads::Asker;
 use crate::metrics::Metrics;
 
 /// A push is reported when all its proxies took it, or after this time.
@@ -134,22 +135,27 @@ impl Pushes {
     }
 }
 
-/// The pushes as what [`tiphys_view::Views`] tells.
-pub struct Told(pub Arc<Pushes>);
+/// What [`tiphys_view::Views`] tells: to the pushes, the metrics and those who answer debug requests.
+pub struct Told {
+    /// Pushes under way.
+    pub pushes: Arc<Pushes>,
+    /// Asks for debug pages.
+    pub asker: Asker,
+}
 
 impl Observer for Told {
     fn connected(&self, node: &ProxyNode) {
-        self.0.metrics.xds_clients.with_label_values(&[version(node)]).inc();
+        self.pushes.metrics.xds_clients.with_label_values(&[version(node)]).inc();
         tracing::info!(target: "ads", "{} connected", node.id);
     }
 
     fn disconnected(&self, node: &ProxyNode) {
-        self.0.metrics.xds_clients.with_label_values(&[version(node)]).dec();
+        self.pushes.metrics.xds_clients.with_label_values(&[version(node)]).dec();
         tracing::info!(target: "ads", "{} disconnected", node.id);
     }
 
     fn stream(&self, node: &ProxyNode, event: &StreamEvent<'_>) {
-        let metrics = &self.0.metrics;
+        let metrics = &self.pushes.metrics;
         match event {
             StreamEvent::Sent { ty, resources, removed, bytes, .. } => {
                 metrics.pushes.with_label_values(&[ty.short()]).inc();
@@ -160,17 +166,35 @@ impl Observer for Told {
                 tracing::debug!(target: "ads", "{what}: {} was sent {resources} resources, {removed} removals, {bytes} bytes", node.id);
             }
             StreamEvent::Nacked { ty, error, code, .. } => {
-                metrics.rejects.with_label_values(&[ty.url()]).inc();
+                metrics.rejects.with_label_values(&[ty.short()]).inc();
                 tracing::warn!(target: "ads", "{}: {} refuses what it was sent (code {code}): {error}", ty.short().to_uppercase(), node.id);
-                self.0.refused();
+                self.pushes.refused();
             }
-            StreamEvent::Stale { ty } => metrics.expired_nonce.with_label_values(&[ty.url()]).inc(),
-            StreamEvent::Synced { generation } => self.0.took(*generation),
+            StreamEvent::Stale { ty } => metrics.expired_nonce.with_label_values(&[ty.short()]).inc(),
+            StreamEvent::Synced { generation } => self.pushes.took(*generation),
             StreamEvent::Refused { type_url } => {
                 tracing::warn!(target: "ads", "{} asks for {type_url}, which it is not served", node.id);
             }
+            StreamEvent::Written { took } => metrics.send_time.observe(took.as_secs_f64()),
             StreamEvent::Subscribed { .. } | StreamEvent::Acked { .. } => {}
         }
+    }
+
+    fn made(&self, ty: ResourceType, took: Duration) {
+        self.pushes.metrics.push_time.with_label_values(&[ty.short()]).observe(took.as_secs_f64());
+    }
+
+    fn woken(&self, after: Duration) {
+        self.pushes.metrics.queue_time.observe(after.as_secs_f64());
+    }
+
+    fn secret_missing(&self, node: &ProxyNode, name: &str) {
+        self.pushes.metrics.missing_secrets.inc();
+        tracing::debug!(target: "ads", "{} asks for secret {name}, which is not there or not for it", node.id);
+    }
+
+    fn other(&self, _: &ProxyNode, peer: &Peer, request: &OtherRequest<'_>) -> Answer {
+        self.asker.ask(peer, request)
     }
 }
 

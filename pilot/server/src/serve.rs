@@ -18,6 +18,7 @@ use tiphys_xds::AdsService;
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::ServeArgs;
+use crate::debug;
 use crate::gather::Debounce;
 use crate::http::Shown;
 use crate::kubernetes::access::AccessReviews;
@@ -27,6 +28,7 @@ use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 pub use crate::ports::Bound;
 use crate::ports::{Ports, ads_options, pages};
+use crate::push_status::push_status;
 use crate::pushes::{Pushes, Told};
 use crate::settings::{self, Settings};
 use crate::statuses::Statuses;
@@ -122,8 +124,8 @@ fn name_without_effect(args: &ServeArgs) {
 }
 
 /// The views; in a cluster the API server says who may read Secrets.
-fn views(settings: &Settings, pushes: &Arc<Pushes>, access: Option<&AccessReviews>) -> Views {
-    let views = Views::new(generators(), Told(pushes.clone())).with_identity_check(settings.xds_identity_check);
+fn views(settings: &Settings, told: Told, access: Option<&AccessReviews>) -> Views {
+    let views = Views::new(generators(), told).with_identity_check(settings.xds_identity_check);
     match access {
         Some(access) => views.with_access(access.clone()),
         None => views,
@@ -160,9 +162,17 @@ impl Server {
         trust.count(&metrics);
         let pushes = Pushes::new(metrics.clone());
         let access = AccessReviews::default();
-        let views = Arc::new(views(&settings, &pushes, cluster.as_ref().map(|_| &access)));
+        let (asker, debug_queries) = debug::ads::queries();
+        let told = Told { pushes: pushes.clone(), asker };
+        let views = Arc::new(views(&settings, told, cluster.as_ref().map(|_| &access)));
         let compiler = Compiler::new(&mesh, compile_settings(&args));
 
+        let left_out = Arc::downgrade(&views);
+        metrics.collect(Box::new(move |metrics| {
+            if let Some(views) = left_out.upgrade() {
+                metrics.count_left_out(&push_status(&views));
+            }
+        }));
         let (sink, batches) = mpsc::channel(BATCHES);
         let (ask, queries) = mpsc::channel(BATCHES);
         let (publish, published) = watch::channel(Published::first(mesh));
@@ -186,7 +196,7 @@ impl Server {
         };
         trust.follow_mesh(published.clone(), &mut tasks);
         let ads = AdsService::new(views.clone(), ads_options(&args, &settings));
-        let ports = Ports { args: &args, settings: &settings, ads: &ads };
+        let ports = Ports { args: &args, settings: &settings, ads: &ads, metrics: &metrics };
         let (grpc, secure_grpc) = (ports.plaintext(&mut tasks).await?, ports.secure(&trust, &mut tasks).await?);
         let settings = Arc::new(settings);
         let shown = Shown {
@@ -199,6 +209,11 @@ impl Server {
             settings: settings.clone(),
             cluster: args.cluster_id.as_str().into(),
         };
+        let debugged = shown.clone();
+        tasks.spawn("debug", async move {
+            debug::ads::serve(debug_queries, debugged).await;
+            Ok(())
+        });
         let http = pages(args.http_addr.listen().await?, shown.clone(), "http", &mut tasks)?;
         let monitoring = pages(args.monitoring_addr.listen().await?, shown, "monitoring", &mut tasks)?;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Severity};
 use tiphys_ca::{DevTokenIssuer, ServiceAccount};
-use tiphys_compile::Compiler;
+use tiphys_compile::{Compiler, Snapshot};
 use tiphys_source::{Batch, Change, Report, ReportId, in_force};
 use tiphys_view::Views;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -141,10 +141,18 @@ impl Writer {
     async fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch { changes, reports, mended, synced } = batch;
         for change in &changes {
-            let event = if change.object.is_some() { "update" } else { "delete" };
-            self.parts.metrics.config_events.with_label_values(&[change.key.kind.name(), event]).inc();
+            let Key { kind, namespace, name } = &change.key;
+            let known = self.compiler.as_ref().is_some_and(|c| c.store().get(*kind, namespace, name).is_some());
+            let event = match change.object {
+                None => "delete",
+                Some(_) if known => "update",
+                Some(_) => "add",
+            };
+            self.parts.metrics.count_event(*kind, event);
+            if self.parts.mesh_texts.take(change) {
+                self.take_mesh();
+            }
         }
-        self.parts.metrics.inbound.with_label_values(&["config"]).inc_by(changes.len() as u64);
         self.parts.pods.take(&changes);
         let store = self.compiler.as_ref().map(Compiler::store);
         let before = |change: &tiphys_source::Change| {
@@ -298,12 +306,14 @@ impl Writer {
         let made = tokio::task::spawn_blocking(move || {
             let began = std::time::Instant::now();
             apply(&mut compiler, &changes);
+            let before = views.snapshot();
             let snapshot = compiler.snapshot();
             let took = began.elapsed();
             let services = snapshot.services.all.len();
             let generation = snapshot.generation;
             let serves = views.snapshot().is_none_or(|served| served.generation != generation);
             if serves {
+                log_warnings(&compiler, before.as_deref(), &snapshot);
                 pushes.begin(generation, named, since);
                 let pushed = views.advance(snapshot);
                 pushes.told(generation, pushed);
@@ -333,6 +343,27 @@ impl Writer {
 fn apply(compiler: &mut Compiler, changes: &[Change]) {
     for change in changes {
         in_force(change).into_iter().for_each(|(key, object)| compiler.apply(key, object));
+    }
+}
+
+/// How many new warnings one push tells.
+const TOLD: usize = 20;
+
+/// Tells what is left out of objects, or replaced by a fail-safe form, and was not before; with the file where the object stands.
+fn log_warnings(compiler: &Compiler, before: Option<&Snapshot>, snapshot: &Snapshot) {
+    let known = |key: &Key, problem| {
+        before.and_then(|before| before.warnings.get(key)).is_some_and(|problems| problems.contains(problem))
+    };
+    let all = snapshot.warnings.iter().flat_map(|(key, problems)| problems.iter().map(move |problem| (key, problem)));
+    let new: Vec<_> = all.filter(|(key, problem)| !known(key, problem)).collect();
+    for (key, problem) in new.iter().take(TOLD) {
+        let object = compiler.store().get(key.kind, &key.namespace, &key.name);
+        let place = object.map(|object| object.origin.to_string()).filter(|place| !place.is_empty());
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        tracing::warn!(target: "model", "{place}{key}: {problem}");
+    }
+    if new.len() > TOLD {
+        tracing::warn!(target: "model", "and {} more: see /debug/push_status", new.len() - TOLD);
     }
 }
 

@@ -149,9 +149,7 @@ async fn a_refusal_is_counted_and_shown() {
     let mut proxy = Proxy::connect(plane.plaintext().await, node("shop", "web", "10.0.0.7")).await.unwrap();
     proxy.subscribe(CLUSTERS, &[]).await;
     proxy.next(Some("I do not like it")).await.unwrap();
-    plane
-        .until("counted", async |p| p.metric(&format!("pilot_total_xds_rejects{{type=\"{CLUSTERS}\"}}")).await == 1.0)
-        .await;
+    plane.until("counted", async |p| p.metric("pilot_total_xds_rejects{type=\"cds\"}").await == 1.0).await;
     let error = plane.json("/debug/syncz").await[0]["resources"][CLUSTERS]["lastError"].clone();
     assert!(error.as_str().unwrap().contains("I do not like it"), "{error}");
     plane.stop().await;
@@ -217,4 +215,28 @@ async fn streams_end_when_the_server_stops() {
     let (stopped, ended) = tokio::join!(plane.stop(), proxy.next(None));
     let () = stopped;
     assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn settings_of_the_mesh_may_stand_in_a_config_map_of_the_folder() {
+    let map = |mesh: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    {mesh}\n  meshNetworks: \"networks: {{}}\"\n"
+        )
+    };
+    // Certificates are of the trust domain that it says, from the first on.
+    let plane = Plane::start(&[("istio.yaml", &map("trustDomain: example.org")), ("accounts.yaml", ACCOUNTS)]).await;
+    assert_eq!(plane.json("/debug/mesh").await["trustDomain"], "example.org");
+    let token = plane.token("shop", "web");
+    let refused = Proxy::connect_with(plane.tls(None).await, node("shop", "web", "10.0.0.7"), Some(&token)).await.err();
+    assert!(refused.is_none(), "{refused:?}");
+    plane.write("istio.yaml", &map("{trustDomain: example.org, rootNamespace: mesh-root}"));
+    plane.until("taken", async |p| p.json("/debug/mesh").await["rootNamespace"] == "mesh-root").await;
+    plane.write("istio.yaml", &map("connectTimeout: -1s"));
+    plane.until("refused", async |p| p.json("/debug/reportz").await.as_array().is_some_and(|r| r.len() == 1)).await;
+    assert_eq!(plane.json("/debug/mesh").await["rootNamespace"], "mesh-root");
+    // The file goes before it.
+    std::fs::write(plane.dir.path().join("mesh.yaml"), "rootNamespace: of-the-file\n").unwrap();
+    plane.until("of the file", async |p| p.json("/debug/mesh").await["rootNamespace"] == "of-the-file").await;
+    plane.stop().await;
 }

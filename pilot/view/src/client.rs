@@ -4,6 +4,7 @@
 use crate::class::Class;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tiphys_compile::{Services, Workloads};
@@ -27,8 +28,8 @@ pub struct SentState {
     pub acked_at: Option<SystemTime>,
     /// Why it refused the last response, if it did.
     pub error: Option<String>,
-    /// Whether it wants everything, and how many names it asks for.
-    pub subscription: (bool, usize),
+    /// Whether it wants everything, and the names that it asks for.
+    pub subscription: (bool, Arc<[Arc<str>]>),
 }
 
 /// One connected proxy, for metrics and debug pages.
@@ -82,20 +83,15 @@ pub(crate) struct ClientState {
     pub resolved: Mutex<Option<Resolved>>,
     progress: Mutex<(BTreeMap<ResourceType, SentState>, u64)>,
     asked: Mutex<Option<Asked>>,
+    /// The generation that its stream came to last; 0 = none yet.
+    seen: AtomicU64,
 }
 
 impl ClientState {
     pub fn new(connection: u64, node: ProxyNode, peer: Peer) -> Self {
         let connected_at = SystemTime::now();
-        Self {
-            connection,
-            node,
-            peer,
-            connected_at,
-            resolved: Mutex::default(),
-            progress: Mutex::default(),
-            asked: Mutex::default(),
-        }
+        let (resolved, progress, seen, asked) = Default::default();
+        Self { connection, node, peer, connected_at, resolved, progress, seen, asked }
     }
 
     /// The view of its class; another copy of it when the answers who may read Secrets are others, so that the stream asks again.
@@ -118,12 +114,17 @@ impl ClientState {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this is another generation than the one before: not so for the first one.
+    pub fn comes_to(&self, generation: u64) -> bool {
+        ![0, generation].contains(&self.seen.swap(generation, Ordering::Relaxed))
+    }
+
     /// Notes what happened on the stream.
     pub fn note(&self, event: &StreamEvent<'_>) {
         let mut progress = self.progress();
         match *event {
             StreamEvent::Subscribed { ty, wildcard, names } => {
-                progress.0.entry(ty).or_default().subscription = (wildcard, names);
+                progress.0.entry(ty).or_default().subscription = (wildcard, names.clone());
             }
             StreamEvent::Sent { ty, nonce, version, .. } => {
                 let state = progress.0.entry(ty).or_default();
@@ -142,7 +143,7 @@ impl ClientState {
                 progress.0.entry(ty).or_default().error = Some(error.into());
             }
             StreamEvent::Synced { generation } => progress.1 = generation,
-            StreamEvent::Stale { .. } | StreamEvent::Refused { .. } => {}
+            StreamEvent::Stale { .. } | StreamEvent::Refused { .. } | StreamEvent::Written { .. } => {}
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the making of one proxy class's resources may read.
 
-use crate::Memo;
+use crate::{Memo, Notes};
 use tiphys_compile::{Scope, ServiceTarget, Snapshot};
 use tiphys_model::ProxyNode;
 
@@ -17,4 +17,6 @@ pub struct Context<'a> {
     pub targets: &'a [ServiceTarget],
     /// Resources that were made before.
     pub memo: &'a Memo,
+    /// Takes down what is left out.
+    pub notes: &'a Notes,
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The listeners of a gateway.
 
-use crate::Context;
 use crate::environment::{environment, flag};
 use crate::gateways::merged;
 use crate::listeners::entry;
 use crate::policies::security_filters;
 use crate::world::ProxyWorld;
+use crate::{Context, NoteKind};
 use std::collections::BTreeMap;
 use tiphys_model::{Marked, Str, VirtualService};
 use tiphys_translate::listener::gateway;
@@ -28,7 +28,11 @@ pub(crate) fn gateway(cx: &Context<'_>) -> Vec<Entry> {
     };
     let plan = gateway_plan::plan(&environment(cx), &security_filters(cx), &ProxyWorld(cx), &facts);
     for conflict in &plan.conflicts {
-        tracing::debug!(workload = %cx.proxy.workload, namespace = %cx.proxy.namespace, "gateway listener: {conflict}");
+        cx.notes.add(NoteKind::GatewayServer, conflict.listener.as_str(), conflict.reason.as_str());
+    }
+    for conflict in &merged.conflicts {
+        let key = format!("{}:{}", conflict.gateway, conflict.port);
+        cx.notes.add(NoteKind::GatewayServer, key, conflict.reason.as_str());
     }
     plan.listeners.iter().map(|input| entry(cx, input, gateway::listener)).collect()
 }

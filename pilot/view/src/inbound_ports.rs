@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ports that a sidecar serves: those that its Sidecar object declares, else those of the services that its workload answers for.
 
-use crate::Context;
 use crate::environment::reserved_ports;
+use crate::{Context, NoteKind};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use tiphys_model::{CaptureMode, ClusterName, Host, InterceptionMode, Protocol, ServerTls, SidecarIngress, Str};
@@ -55,11 +55,24 @@ fn of_services(cx: &Context<'_>, environment: &Environment, ports: &mut BTreeMap
     // Of services that share a port the oldest one says what it speaks.
     targets.sort_by(|a, b| (a.service.creation, &a.service.host).cmp(&(b.service.creation, &b.service.host)));
     let reserved = reserved_ports(cx.proxy, environment);
+    let mut spoken: BTreeMap<u32, Protocol> = BTreeMap::new();
     for target in targets {
         let number = target.target_port;
-        if ports.contains_key(&number) || reserved.contains(&number) {
+        if reserved.contains(&number) {
             continue;
         }
+        if ports.contains_key(&number) {
+            // Services that share a workload's port are common; what it speaks has to be the same.
+            let spoken = spoken.get(&number).copied().unwrap_or_default();
+            if spoken != target.port.protocol {
+                let of = format!("{}.{}", cx.proxy.workload, cx.proxy.namespace);
+                let (host, protocol) = (&target.service.host, target.port.protocol.as_str());
+                let why = format!("port {number} speaks {}, not {protocol} as {host} says", spoken.as_str());
+                cx.notes.add(NoteKind::InboundListener, of, why);
+            }
+            continue;
+        }
+        spoken.insert(number, target.port.protocol);
         let declared = Declared {
             number,
             service_port: target.port.number,
@@ -83,8 +96,12 @@ fn of_ingress(cx: &Context<'_>, environment: &Environment, one: &SidecarIngress,
         CaptureMode::None => true,
     };
     let wildcard = environment.families.wildcards()[0];
-    if &*one.bind == wildcard && reserved_ports(cx.proxy, environment).contains(&number) || ports.contains_key(&number)
-    {
+    if &*one.bind == wildcard && reserved_ports(cx.proxy, environment).contains(&number) {
+        return;
+    }
+    if ports.contains_key(&number) {
+        let why = format!("ingress port {number} of Sidecar {}/{} is there twice", sidecar.namespace, sidecar.name);
+        cx.notes.add(NoteKind::InboundListener, format!("{}.{}", cx.proxy.workload, cx.proxy.namespace), why);
         return;
     }
     let (name, namespace) = (&sidecar.name, &sidecar.namespace);

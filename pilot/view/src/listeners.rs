@@ -6,7 +6,7 @@ use crate::gateway_listeners;
 use crate::inbound_ports::{inbound_ports, inbound_routes};
 use crate::policies::security_filters;
 use crate::world::ProxyWorld;
-use crate::{Context, Generator};
+use crate::{Context, Generator, NoteKind};
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use tiphys_model::{
@@ -65,7 +65,7 @@ pub(crate) fn entry<I: Hash + 'static>(cx: &Context<'_>, input: &I, make: impl F
 fn sidecar(cx: &Context<'_>) -> Vec<Entry> {
     let environment = environment(cx);
     let catch_all: Option<Str> = match cx.scope.outbound_mode {
-        OutboundMode::AllowAny => Some(PASSTHROUGH.into()),
+        OutboundMode::AllowAny => Some(unknown_hosts(cx)),
         OutboundMode::RegistryOnly => None,
     };
     let mut entries = outbound(cx, &environment, catch_all.clone());
@@ -75,6 +75,12 @@ fn sidecar(cx: &Context<'_>) -> Vec<Entry> {
     }
     entries.extend(inbound(cx, &environment));
     entries
+}
+
+/// The cluster for calls to hosts that no service has, where they are let through.
+pub(crate) fn unknown_hosts(cx: &Context<'_>) -> Str {
+    let proxy = cx.scope.sidecar.as_ref().and_then(|sidecar| sidecar.egress_proxy.clone());
+    proxy.unwrap_or_else(|| PASSTHROUGH.into())
 }
 
 fn outbound(cx: &Context<'_>, environment: &Marked<Environment>, catch_all: Option<Str>) -> Vec<Entry> {
@@ -100,7 +106,7 @@ fn outbound(cx: &Context<'_>, environment: &Marked<Environment>, catch_all: Opti
         .collect();
     let plan = outbound_plan::plan(environment, &ProxyWorld(cx), &facts, &egress);
     for conflict in &plan.conflicts {
-        tracing::debug!(workload = %proxy.workload, namespace = %proxy.namespace, "outbound listener left out: {conflict}");
+        cx.notes.add(NoteKind::OutboundListener, conflict.listener.as_str(), conflict.reason.as_str());
     }
     plan.listeners.iter().map(|input| entry(cx, input, outbound::listener)).collect()
 }

@@ -63,6 +63,11 @@ impl Memo {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.shards.iter().for_each(|shard| *lock(shard) = Shard::default());
+    }
+
     /// Number of results that are known.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard)).map(|shard| shard.current.len() + shard.previous.len()).sum()

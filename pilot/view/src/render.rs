@@ -2,7 +2,7 @@
 //! What one proxy would get, without a connection.
 
 use crate::class::Class;
-use crate::{Context, Generator, Memo};
+use crate::{Context, Generator, Memo, Notes};
 use std::collections::BTreeMap;
 use tiphys_compile::Snapshot;
 use tiphys_model::ProxyNode;
@@ -17,7 +17,8 @@ pub fn render(
 ) -> BTreeMap<ResourceType, Vec<Entry>> {
     let scope = snapshot.scope(node);
     let (_, class) = Class::of(snapshot, node, Class::with_addresses(snapshot, node));
-    let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo };
+    let notes = Notes::default();
+    let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo, notes: &notes };
     let table = |generator: &Generator| Table::from_entries((generator.build)(&cx)).iter().cloned().collect();
     generators.iter().map(|generator| (generator.ty, table(generator))).collect()
 }

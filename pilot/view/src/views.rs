@@ -6,14 +6,15 @@ use crate::client::{ClientInfo, ClientState, Resolved};
 use crate::node::authorize;
 use crate::secrets::{Asking, GatewaysMay, SecretAccess, secret};
 use crate::tables::Tables;
-use crate::{Context, Generator, Memo, proxy_of};
+use crate::{Context, Generator, Memo, Note, Notes, proxy_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tiphys_compile::Snapshot;
 use tiphys_model::{Fingerprint, ProxyNode};
 use tiphys_proto::envoy::config::core::v3::Node;
-use tiphys_xds::{ClientView, ConfigSource, Entry, Peer, ResourceType, StreamEvent};
+use tiphys_xds::{Answer, ClientView, ConfigSource, Entry, OtherRequest, Peer, ResourceType, StreamEvent};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -27,6 +28,27 @@ pub trait Observer: Send + Sync + 'static {
     /// A proxy is gone.
     fn disconnected(&self, node: &ProxyNode) {
         let _ = node;
+    }
+
+    /// The table of a type was made, or found, for a class of proxies.
+    fn made(&self, ty: ResourceType, took: Duration) {
+        let _ = (ty, took);
+    }
+
+    /// A proxy's stream came to a new snapshot, so long after it was there.
+    fn woken(&self, after: Duration) {
+        let _ = after;
+    }
+
+    /// A proxy asked for a secret that is not there, or not for it.
+    fn secret_missing(&self, node: &ProxyNode, name: &str) {
+        let _ = (node, name);
+    }
+
+    /// A request of a type that no view has: a debug page, for instance.
+    fn other(&self, node: &ProxyNode, peer: &Peer, request: &OtherRequest<'_>) -> Answer {
+        let _ = (node, peer, request);
+        Answer::Unknown
     }
 
     /// Something happened on a proxy's stream.
@@ -52,6 +74,8 @@ pub struct Views {
     observer: Box<dyn Observer>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     generation: watch::Sender<u64>,
+    /// When streams were woken last.
+    woken: Mutex<Option<Instant>>,
     memo: Memo,
     tables: Tables,
     classes: Mutex<HashMap<Fingerprint, Arc<Class>>>,
@@ -73,6 +97,7 @@ impl Views {
             observer: Box::new(observer),
             snapshot: RwLock::default(),
             generation: watch::Sender::new(0),
+            woken: Mutex::default(),
             memo: Memo::default(),
             tables: Tables::default(),
             classes: Mutex::default(),
@@ -120,6 +145,24 @@ impl Views {
         Some(self.client_view(&client, &snapshot))
     }
 
+    /// The resources of a type that is made on demand which a connection asked for, for debug pages.
+    pub fn on_demand(&self, connection: u64, ty: ResourceType) -> Vec<Entry> {
+        let Some(client) = lock(&self.clients).get(&connection).cloned() else { return Vec::new() };
+        let names = client.info().types.get(&ty).map(|state| state.subscription.1.clone()).unwrap_or_default();
+        let client = Client(client);
+        names.iter().filter_map(|name| self.resource(&client, ty, name)).collect()
+    }
+
+    /// What is left out of the resources of connected proxies, and a workload that would have it.
+    pub fn notes(&self) -> BTreeMap<Note, String> {
+        self.tables.notes()
+    }
+
+    /// Forgets all resources that were made before: they are made anew when they are asked for.
+    pub fn forget(&self) {
+        self.memo.clear();
+    }
+
     /// Serves a snapshot: makes the views of all connected classes, then wakes the streams.
     pub fn advance(&self, snapshot: Arc<Snapshot>) -> Pushed {
         let clients: Vec<Arc<ClientState>> = lock(&self.clients).values().cloned().collect();
@@ -132,6 +175,7 @@ impl Views {
         }
         let generation = snapshot.generation;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        *lock(&self.woken) = Some(Instant::now());
         self.generation.send_replace(generation);
         // Only the registry holds a class without members.
         lock(&self.classes).retain(|_, class| Arc::strong_count(class) > 1);
@@ -147,7 +191,8 @@ impl Views {
 
     fn make_view(&self, snapshot: &Snapshot, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
         let scope = snapshot.scope(&class.node);
-        let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo: &self.memo };
+        let (notes, memo) = (Notes::default(), &self.memo);
+        let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo, notes: &notes };
         let mut view = ClientView::new(snapshot.generation).with_on_demand(ResourceType::SECRET);
         // Streams ask for secrets again whenever the view is another.
         let served = self.snapshot();
@@ -155,7 +200,9 @@ impl Views {
             served.credentials == snapshot.credentials && served.config_maps == snapshot.config_maps
         });
         for generator in &self.generators {
+            let began = Instant::now();
             let table = self.tables.get(generator, &cx);
+            self.observer.made(generator.ty, began.elapsed());
             same &= before.and_then(|view| view.table(generator.ty)).is_some_and(|known| known.same(&table));
             view = view.with(generator.ty, table);
         }
@@ -225,7 +272,14 @@ impl ConfigSource for Views {
 
     fn view(&self, client: &Self::Client) -> Arc<ClientView> {
         match self.snapshot() {
-            Some(snapshot) => client.0.with_epoch(self.client_view(&client.0, &snapshot), self.access.epoch()),
+            Some(snapshot) => {
+                if client.0.comes_to(snapshot.generation)
+                    && let Some(woken) = *lock(&self.woken)
+                {
+                    self.observer.woken(woken.elapsed());
+                }
+                client.0.with_epoch(self.client_view(&client.0, &snapshot), self.access.epoch())
+            }
             None => Arc::new(ClientView::new(0)),
         }
     }
@@ -239,10 +293,18 @@ impl ConfigSource for Views {
         match ty {
             ResourceType::SECRET => {
                 let (node, peer) = (&client.0.node, &client.0.peer);
-                secret(&Asking { snapshot: &snapshot, node, peer, access: &*self.access }, name)
+                let found = secret(&Asking { snapshot: &snapshot, node, peer, access: &*self.access }, name);
+                if found.is_none() {
+                    self.observer.secret_missing(node, name);
+                }
+                found
             }
             _ => None,
         }
+    }
+
+    fn other(&self, client: &Self::Client, request: &OtherRequest<'_>) -> Answer {
+        self.observer.other(&client.0.node, &client.0.peer, request)
     }
 
     fn observe(&self, client: &Self::Client, event: StreamEvent<'_>) {

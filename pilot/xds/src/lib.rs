@@ -17,6 +17,6 @@ mod wire;
 
 pub use entry::Entry;
 pub use service::{AdsService, Options};
-pub use source::{Answer, ClientView, ConfigSource, OtherRequest, Peer, Resources, StreamEvent};
+pub use source::{Answer, ClientView, ConfigSource, Later, OtherRequest, Peer, Resources, StreamEvent};
 pub use table::{Diff, Table};
 pub use types::{ResourceType, TypeRules};

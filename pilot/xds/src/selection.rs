@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
     key: Key,
-    names: Vec<Arc<str>>,
+    names: Arc<[Arc<str>]>,
     /// The tables selected last, the newest at the end.
     recent: Mutex<Vec<Selected>>,
 }
@@ -40,7 +40,7 @@ impl Selection {
     }
 
     /// The names that are selected by themselves, sorted.
-    pub fn names(&self) -> &[Arc<str>] {
+    pub fn names(&self) -> &Arc<[Arc<str>]> {
         &self.names
     }
 
@@ -180,7 +180,7 @@ impl Selections {
         if let Some(selection) = known.get(&key).and_then(Weak::upgrade) {
             return selection;
         }
-        let selection = Arc::new(Selection { key, names: names(), recent: Mutex::default() });
+        let selection = Arc::new(Selection { key, names: names().into(), recent: Mutex::default() });
         if known.len() == known.capacity() {
             known.retain(|_, s| s.strong_count() > 0);
         }
@@ -218,7 +218,7 @@ mod tests {
         let all = Selections::default();
         let none = Arc::new(Selection::default());
         let ab = all.exactly(&none, false, &strings(&["b", "a", "b"]));
-        assert_eq!(ab.names(), [Arc::from("a"), Arc::from("b")]);
+        assert_eq!(**ab.names(), [Arc::from("a"), Arc::from("b")]);
         let grown = all.changed(&none, false, &strings(&["a", "b", "c"]), &[]);
         let shrunk = all.changed(&grown, false, &strings(&["a"]), &strings(&["c", "x"]));
         assert!(Arc::ptr_eq(&ab, &shrunk));

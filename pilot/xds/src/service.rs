@@ -161,6 +161,7 @@ impl<S: ConfigSource> AdsService<S> {
             session: Session::new(shared.context.clone(), variant, peer, number),
             timer: None,
             outgoing: None,
+            offered: Instant::now(),
             end: None,
             _counted: counted,
         })
@@ -278,6 +279,8 @@ struct AdsBody<S: ConfigSource, M> {
     ends_at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     outgoing: Option<Outgoing>,
+    /// When the transport was offered it.
+    offered: Instant,
     /// How the stream ended: its status while the trailers are still to be sent.
     end: Option<Option<Status>>,
     _counted: Counted<S>,
@@ -357,18 +360,23 @@ where
             if let Some(piece) = this.outgoing.as_mut().and_then(Iterator::next) {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            this.outgoing = None;
+            if this.outgoing.take().is_some() {
+                this.session.written(this.offered.elapsed());
+            }
             if let Some(end) = &mut this.end {
                 return Poll::Ready(end.take().map(|status| trailers(&status)));
             }
             let now = Instant::now();
-            if let Some(status) = this.take(cx, now) {
+            if let Some(status) = this.take(cx, now).or_else(|| this.session.poll_answers(cx)) {
                 this.session.close();
                 this.end = Some(Some(status));
                 continue;
             }
             match this.session.next(now) {
-                Some(response) => this.outgoing = Some(response),
+                Some(response) => {
+                    this.outgoing = Some(response);
+                    this.offered = now;
+                }
                 None => {
                     this.wait(cx, now);
                     return Poll::Pending;

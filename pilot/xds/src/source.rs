@@ -8,8 +8,9 @@
 use crate::{Entry, ResourceType, Table};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tiphys_proto::envoy::config::core::v3::Node;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// Who is at the other end of a connection, as the transport or a token proved it. The server puts it into the extensions of each
 /// request; without it a client counts as [`Peer::default`]: plaintext and unauthenticated.
@@ -101,8 +102,8 @@ pub enum StreamEvent<'a> {
         ty: ResourceType,
         /// Whether it wants everything.
         wildcard: bool,
-        /// How many names it asks for.
-        names: usize,
+        /// The names that it asks for, sorted; shared by all clients that ask for the same.
+        names: &'a Arc<[Arc<str>]>,
     },
     /// A response was handed to the transport.
     Sent {
@@ -146,6 +147,11 @@ pub enum StreamEvent<'a> {
         /// The type.
         ty: ResourceType,
     },
+    /// The transport has taken the whole of a response.
+    Written {
+        /// The time since its first byte was offered.
+        took: Duration,
+    },
     /// The client has taken all of a view.
     Synced {
         /// The view's generation.
@@ -169,8 +175,11 @@ pub struct OtherRequest<'a> {
     pub error: Option<(i32, &'a str)>,
 }
 
+/// Where an answer that takes its time arrives.
+pub type Later = oneshot::Receiver<Result<Vec<Entry>, tonic::Status>>;
+
 /// What becomes of an [`OtherRequest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Answer {
     /// The type is not known here: the request is reported as refused and gets no answer.
     Unknown,
@@ -178,6 +187,8 @@ pub enum Answer {
     Noted,
     /// One response with these resources.
     Resources(Vec<Entry>),
+    /// The answer takes its time: the stream goes on, and one response with the resources follows. A status ends the stream.
+    Later(Later),
 }
 
 /// What the discovery service serves from. Methods are called from the tasks of the streams and must return soon.

@@ -196,3 +196,19 @@ async fn secrets_are_asked_for_by_name() {
     server.stub.set(vec![]);
     client.expect(SDS, &[], &["s"]).await;
 }
+
+#[tokio::test]
+async fn an_answer_may_come_later_and_holds_up_nothing() {
+    let server = serve_default().await;
+    server.stub.set(vec![(CDS, table(CDS, &[("a", "1")]))]);
+    let mut client = Delta::connect(&server, "p").await;
+    let later_type = tiphys_xds::ResourceType::register("test/later", "later", Default::default());
+    client.subscribe(later_type, &["x"], &[]).await;
+    client.subscribe(CDS, &[], &[]).await;
+    client.expect(CDS, &[("a", "1")], &[]).await;
+    let later = client.receive().await;
+    assert_eq!((later.type_url.as_str(), later.resources[0].name.as_str()), ("test/later", "x"));
+    // A status instead of resources ends the stream.
+    client.subscribe(later_type, &[], &[]).await;
+    server.stub.wait_event("p gone").await;
+}

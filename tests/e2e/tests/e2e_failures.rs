@@ -46,7 +46,7 @@ async fn what_envoy_refuses_is_counted_and_hurts_nothing_else() -> Result<()> {
         "  servers:\n",
         "  servers:\n    - port: {number: 8090, name: nowhere, protocol: HTTP}\n      bind: 192.0.2.1\n      hosts: [\"*\"]\n",
     )?;
-    eventually(true, async || Ok(mesh.metric("pilot_total_xds_rejects", &["Listener"]).await? > 0.0)).await?;
+    eventually(true, async || Ok(mesh.metric("pilot_total_xds_rejects", &["lds"]).await? > 0.0)).await?;
 
     // A later change of another listener's routes still arrives.
     mesh.folder().edit("gateway.yaml", "hosts: [bookinfo.example]", "hosts: [bookinfo.example, more.example]")?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pages about what was configured: objects, settings, and what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -18,7 +18,18 @@ fn is_config(kind: Kind) -> bool {
     kind.is_istio() || kind.is_gateway_api()
 }
 
-fn show(object: &Object) -> Option<Value> {
+/// Objects in force, as the writer has them.
+///
+/// # Errors
+/// The answer when the writer is gone.
+pub(super) async fn objects(shown: &Shown) -> Result<Vec<Arc<Object>>, (StatusCode, &'static str)> {
+    let (ask, answer) = oneshot::channel();
+    let asked = shown.queries.send(ask).await.is_ok();
+    answer.await.ok().filter(|_| asked).ok_or((StatusCode::SERVICE_UNAVAILABLE, "busy: ask again\n"))
+}
+
+/// An object as JSON, without what repeats it and what is secret.
+pub(super) fn show(object: &Object) -> Option<Value> {
     let mut shown = object.to_json().ok()?;
     if let Some(annotations) = shown.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         // It repeats the whole object.
@@ -35,14 +46,12 @@ fn show(object: &Object) -> Option<Value> {
 }
 
 pub(super) async fn configz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
-    let (ask, answer) = oneshot::channel();
-    let asked = shown.queries.send(ask).await.is_ok();
-    match answer.await {
-        Ok(objects) if asked => {
+    match objects(&shown).await {
+        Ok(objects) => {
             let objects: Vec<Value> = objects.iter().filter(|o| is_config(o.kind())).filter_map(|o| show(o)).collect();
             json(query.as_deref(), &objects)
         }
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "busy: ask again\n").into_response(),
+        Err(answer) => answer.into_response(),
     }
 }
 
@@ -55,13 +64,7 @@ pub(super) async fn mesh(State(shown): State<Shown>, RawQuery(query): RawQuery) 
 }
 
 pub(super) async fn push_status(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
-    let Some(snapshot) = shown.views.snapshot() else { return json(query.as_deref(), &value!({})) };
-    let warnings: BTreeMap<String, Vec<String>> = snapshot
-        .warnings
-        .iter()
-        .map(|(key, problems)| (key.to_string(), problems.iter().map(ToString::to_string).collect()))
-        .collect();
-    json(query.as_deref(), &value!({"generation": snapshot.generation, "warnings": warnings}))
+    json(query.as_deref(), &crate::push_status::push_status(&shown.views))
 }
 
 pub(super) async fn reportz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {

@@ -7,7 +7,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tiphys_xds::{ClientView, ResourceType};
+use tiphys_view::ClientInfo;
+use tiphys_xds::{ClientView, Entry, ResourceType};
 
 use super::proxies::one;
 use super::{Access, parameter};
@@ -30,10 +31,17 @@ fn type_of(short: &str) -> Option<ResourceType> {
     })
 }
 
-/// The resources of a type, by name, as JSON with `@type`.
-fn resources(view: &ClientView, ty: ResourceType) -> Vec<(String, Value)> {
-    let Some(table) = view.table(ty) else { return Vec::new() };
-    let entries = table.iter().filter_map(|entry| {
+/// The entries of a type: for one that is made on demand those that the client asked for.
+fn entries(shown: &Shown, client: &ClientInfo, view: &ClientView, ty: ResourceType) -> Vec<Entry> {
+    match view.table(ty) {
+        Some(table) => table.iter().cloned().collect(),
+        None => shown.views.on_demand(client.connection, ty),
+    }
+}
+
+/// The resources of entries, by name, as JSON with `@type`.
+fn resources(entries: &[Entry]) -> Vec<(String, Value)> {
+    let entries = entries.iter().filter_map(|entry| {
         let any = entry.any().ok()?;
         let mut value = tiphys_proto::to_json(&any)
             .unwrap_or_else(|error| json!({"@type": any.type_url, "error": error.to_string()}));
@@ -71,10 +79,14 @@ fn admin(message: &str, fields: Value) -> Value {
 }
 
 /// Everything that a view gives.
-fn whole(view: &ClientView, with_endpoints: bool) -> Value {
+pub(super) fn whole(shown: &Shown, client: &ClientInfo, view: &ClientView, with_endpoints: bool) -> Value {
+    lay_out(view, with_endpoints, |ty| entries(shown, client, view, ty))
+}
+
+fn lay_out(view: &ClientView, with_endpoints: bool, entries: impl Fn(ResourceType) -> Vec<Entry>) -> Value {
     let version = view.generation().to_string();
     let each = |ty, wrap: &dyn Fn(String, Value) -> Value| -> Value {
-        resources(view, ty).into_iter().map(|(name, resource)| wrap(name, resource)).collect()
+        resources(&entries(ty)).into_iter().map(|(name, resource)| wrap(name, resource)).collect()
     };
     let clusters = each(ResourceType::CLUSTER, &|_, cluster| json!({"cluster": cluster}));
     let listeners = each(
@@ -113,7 +125,7 @@ fn answer(shown: &Shown, access: &Access, query: Option<&str>, types: Option<Str
         return (StatusCode::NOT_FOUND, "The proxy has just gone.\n").into_response();
     };
     let dump = match types.filter(|types| !types.is_empty()) {
-        None => whole(&view, parameter(query, "include_eds").is_some()),
+        None => whole(shown, &client, &view, parameter(query, "include_eds").is_some()),
         Some(types) => {
             let mut configs: Vec<Value> = Vec::new();
             for short in types.split(',') {
@@ -124,7 +136,8 @@ fn answer(shown: &Shown, access: &Access, query: Option<&str>, types: Option<Str
                     )
                         .into_response();
                 };
-                configs.extend(resources(&view, ty).into_iter().map(|(_, value)| value));
+                let entries = entries(shown, &client, &view, ty);
+                configs.extend(resources(&entries).into_iter().map(|(_, value)| value));
             }
             json!({"configs": configs})
         }
@@ -170,7 +183,7 @@ mod tests {
     use tiphys_proto::envoy::config::cluster::v3::Cluster;
     use tiphys_proto::envoy::config::core::v3::{DataSource, data_source::Specifier};
     use tiphys_proto::envoy::extensions::transport_sockets::tls::v3::{Secret, TlsCertificate, secret};
-    use tiphys_xds::{Entry, Table};
+    use tiphys_xds::Table;
 
     #[test]
     fn the_shape_is_envoys_and_keys_are_hidden() {
@@ -187,7 +200,8 @@ mod tests {
         let view = ClientView::new(7)
             .with(ResourceType::CLUSTER, Table::from_entries(vec![Entry::of("outbound|80||a", &cluster)]))
             .with(ResourceType::SECRET, Table::from_entries(vec![Entry::of("s", &secret)]));
-        let dump = whole(&view, false);
+        let of = |ty| view.table(ty).iter().flat_map(|table| table.iter().cloned()).collect();
+        let dump = lay_out(&view, false, of);
         let types: Vec<&str> = dump["configs"]
             .as_array()
             .unwrap()
@@ -199,6 +213,6 @@ mod tests {
         assert_eq!(dump["configs"][1]["dynamicActiveClusters"][0]["cluster"]["name"], "outbound|80||a");
         let text = dump.to_string();
         assert!(text.contains(REDACTED) && !text.contains("dmVyeSBzZWNyZXQ"), "{text}");
-        assert_eq!(whole(&view, true)["configs"].as_array().unwrap().len(), 8);
+        assert_eq!(lay_out(&view, true, of)["configs"].as_array().unwrap().len(), 8);
     }
 }

@@ -4,9 +4,12 @@
 //! Callers on this machine see everything. Others show a service account's token: one of the system namespace sees everything, one of another
 //! namespace the pages and proxies of its own namespace only. Secrets are never shown.
 
+pub mod ads;
 mod config;
 mod dump;
+mod policies;
 mod proxies;
+mod scope;
 mod services;
 
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +47,12 @@ impl Access {
 /// Name and purpose of each page.
 const PAGES: &[(&str, &str)] = &[
     ("adsz", "Connected proxies, who they are and what they watch"),
+    ("adsz?push=true", "How connected proxies are sent what changed"),
+    ("ambientz", "Ambient mesh: not supported"),
+    ("authorizationz", "AuthorizationPolicies in force, by namespace"),
+    ("cachez", "Encoded resources that are kept for connected proxies"),
+    ("cachez?clear=true", "Forgets what encoded resources are made of"),
+    ("cachez?sizes=true", "Sizes of encoded resources"),
     ("clusterz", "Clusters that objects are read from"),
     (
         "config_dump",
@@ -55,19 +64,25 @@ const PAGES: &[(&str, &str)] = &[
     ("edsz", "Endpoints that a proxy is given; ?proxyID=NAME.NAMESPACE"),
     ("endpointShardz", "Endpoints of every service"),
     ("endpointz", "Endpoints of every service"),
+    ("inject", "Templates of the injection"),
     ("instancesz", "Services that each connected proxy serves"),
+    ("krtz", "Collections of istiod's: not there"),
+    ("mcsz", "Multi-cluster services: not supported"),
     ("mesh", "Settings of the mesh"),
     ("ndsz", "Names that a proxy resolves; ?proxyID=NAME.NAMESPACE"),
     ("networkz", "Gateways between networks"),
     ("push_status", "What the last picture leaves out or replaces, and why"),
+    ("pushcontext", "Policies and gateways between networks, as they are served"),
     ("registryz", "Services"),
     ("reportz", "What is wrong with objects and files"),
     ("resourcesz", "Kinds of objects that are read"),
+    ("sidecarz", "What a proxy sees of the mesh; ?proxyID=NAME.NAMESPACE"),
     ("syncz", "What each connected proxy was sent and took"),
+    ("telemetryz", "Telemetry resources in force, by namespace"),
 ];
 
 /// Pages that show one proxy only: open to the proxy's namespace.
-const OF_ONE_PROXY: &[&str] = &["config_dump", "edsz", "ndsz", "ecdsz"];
+const OF_ONE_PROXY: &[&str] = &["config_dump", "edsz", "ndsz", "ecdsz", "sidecarz"];
 /// Pages that can be cut down to one namespace.
 const CUT: &[&str] = &["adsz", "connections", "syncz", "instancesz"];
 
@@ -75,6 +90,9 @@ const CUT: &[&str] = &["adsz", "connections", "syncz", "instancesz"];
 pub fn router() -> Router<Shown> {
     Router::new()
         .route("/debug/adsz", get(proxies::adsz))
+        .route("/debug/{page}", get(scope::absent))
+        .route("/debug/authorizationz", get(policies::authorizationz))
+        .route("/debug/cachez", get(scope::cachez))
         .route("/debug/clusterz", get(services::clusterz))
         .route("/debug/config_dump", get(dump::config_dump))
         .route("/debug/configz", get(config::configz))
@@ -89,10 +107,13 @@ pub fn router() -> Router<Shown> {
         .route("/debug/ndsz", get(dump::ndsz))
         .route("/debug/networkz", get(services::networkz))
         .route("/debug/push_status", get(config::push_status))
+        .route("/debug/pushcontext", get(policies::pushcontext))
         .route("/debug/registryz", get(services::registryz))
         .route("/debug/reportz", get(config::reportz))
         .route("/debug/resourcesz", get(config::resourcesz))
+        .route("/debug/sidecarz", get(scope::sidecarz))
         .route("/debug/syncz", get(proxies::syncz))
+        .route("/debug/telemetryz", get(policies::telemetryz))
 }
 
 /// What this caller may see of this page.
@@ -110,6 +131,11 @@ pub async fn access(shown: &Shown, peer: SocketAddr, headers: &HeaderMap, path: 
         StatusCode::UNAUTHORIZED
     })?;
     let namespace = caller.identities.first().map(|id| id.namespace().to_owned()).ok_or(StatusCode::UNAUTHORIZED)?;
+    of_namespace(shown, namespace, path)
+}
+
+/// What a caller of a namespace may see of this page.
+fn of_namespace(shown: &Shown, namespace: String, path: &str) -> Result<Access, StatusCode> {
     let system = shown.published.borrow().mesh.root_namespace.clone();
     if !shown.settings.debug_auth || namespace == system || shown.settings.debug_namespaces.contains(&namespace) {
         return Ok(Access::All);
@@ -170,11 +196,13 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::settings::Settings;
     use crate::writer::Published;
+    use http_body_util::BodyExt;
     use std::sync::Arc;
     use tiphys_api::mesh::MeshConfig;
     use tiphys_ca::{AuthenticationError, Authenticator, Authenticators, Caller, Credentials, SpiffeId};
     use tiphys_view::Views;
     use tokio::sync::{mpsc, watch};
+    use tower::ServiceExt;
 
     /// Takes a token for the namespace that it says.
     struct Says;
@@ -192,7 +220,7 @@ mod tests {
         }
     }
 
-    fn shown() -> Shown {
+    pub(super) fn shown() -> Shown {
         let published = Published { ready: true, ..Published::first(MeshConfig::default()) };
         Shown {
             views: Arc::new(Views::new(Vec::new(), ())),
@@ -228,6 +256,38 @@ mod tests {
         assert_eq!(asks("10.0.0.1", Some("shop"), "/debug/config_dump").await, Ok(own.clone()));
         assert_eq!(asks("10.0.0.1", Some("shop"), "/debug/syncz").await, Ok(own.clone()));
         assert!(own.sees("shop") && !own.sees("other"));
+    }
+
+    /// Asks for a page as one from elsewhere would.
+    async fn page(path: &str, token: Option<&str>) -> (StatusCode, String) {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let from = SocketAddr::from(([10, 0, 0, 1], 1));
+        let pages = crate::http::router(shown()).layer(axum::extract::connect_info::MockConnectInfo(from));
+        let response = pages.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn from_elsewhere_every_page_asks_for_a_token() {
+        for (name, _) in PAGES.iter().filter(|(name, _)| !name.contains('?')) {
+            assert_eq!(page(&format!("/debug/{name}"), None).await.0, StatusCode::UNAUTHORIZED, "{name}");
+        }
+        for path in ["/debug", "/version", "/metrics", "/ready"] {
+            assert_eq!(page(path, None).await.0, StatusCode::OK, "{path}");
+        }
+        assert_eq!(
+            page("/debug/connections", Some("istio-system")).await,
+            (StatusCode::OK, "{\"totalClients\":0}".into())
+        );
+        assert_eq!(page("/debug/connections", Some("shop")).await.0, StatusCode::OK);
+        assert_eq!(page("/debug/registryz", Some("shop")).await.0, StatusCode::FORBIDDEN);
+        let (status, text) = page("/debug/ambientz", Some("istio-system")).await;
+        assert!(status == StatusCode::NOT_FOUND && text.contains("ambient mesh is not supported"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tiphys_model::{Labels, ProxyType};
-use tiphys_view::ClientInfo;
+use tiphys_view::{ClientInfo, SentState};
 use tiphys_xds::ResourceType;
 
 use super::{Access, json, parameter};
@@ -110,8 +110,12 @@ pub(super) fn one(
     let Some(wanted) = parameter(query, "proxyID").filter(|id| !id.is_empty()) else {
         return Err((StatusCode::BAD_REQUEST, "You must provide a proxyID in the query string\n"));
     };
-    let client = seen(shown, access).into_iter().find(|client| connection_id(client).contains(&wanted));
-    client.ok_or((StatusCode::NOT_FOUND, GONE))
+    named(shown, access, &wanted).ok_or((StatusCode::NOT_FOUND, GONE))
+}
+
+/// The client whose connection's id has this part in it.
+pub(super) fn named(shown: &Shown, access: &Access, part: &str) -> Option<ClientInfo> {
+    seen(shown, access).into_iter().find(|client| connection_id(client).contains(part))
 }
 
 fn show(shown: &Shown, client: ClientInfo, whole: bool) -> Client {
@@ -137,12 +141,17 @@ fn show(shown: &Shown, client: ClientInfo, whole: bool) -> Client {
     }
 }
 
-/// Names by type that a client is subscribed to and that exist.
+/// Names by type that a client is subscribed to; for a client that wants all of a type those that there are.
 fn watches(shown: &Shown, client: &ClientInfo) -> BTreeMap<&'static str, Vec<String>> {
     let Some(view) = shown.views.view_of(client.connection) else { return BTreeMap::new() };
-    let names =
-        |ty: ResourceType| view.table(ty).map(|table| table.iter().map(|entry| entry.name.to_string()).collect());
-    client.types.keys().map(|ty| (ty.url(), names(*ty).unwrap_or_default())).collect()
+    let names = |ty: ResourceType, state: &SentState| -> Vec<String> {
+        let (wildcard, names) = &state.subscription;
+        match view.table(ty) {
+            Some(table) if *wildcard => table.iter().map(|entry| entry.name.to_string()).collect(),
+            _ => names.iter().map(ToString::to_string).collect(),
+        }
+    };
+    client.types.iter().map(|(ty, state)| (ty.url(), names(*ty, state))).collect()
 }
 
 pub(super) async fn connections(
@@ -159,6 +168,11 @@ pub(super) async fn adsz(
     Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    if parameter(query.as_deref(), "push").is_some_and(|value| !value.is_empty()) {
+        let count = seen(&shown, &access).len();
+        let text = format!("{count} proxies hold what was sent last; each is sent what changes as soon as it does\n");
+        return text.into_response();
+    }
     let infos = match parameter(query.as_deref(), "proxyID") {
         Some(_) => match one(&shown, &access, query.as_deref()) {
             Ok(client) => vec![client],

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pages about services and endpoints, with the field names that istiod's have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json as value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tiphys_api::{Key, Kind, Object};
+use tiphys_compile::Snapshot;
 use tiphys_model::{Endpoint, Health, Port, Protocol, Registry, Resolution, Service, TargetPort, Visibility};
 
+use super::config::objects;
 use super::{Access, json};
 use crate::http::Shown;
+
+/// Versions of objects.
+pub(super) type Versions = BTreeMap<Key, String>;
 
 fn registry(service: &Service) -> &'static str {
     match service.registry {
@@ -71,7 +78,38 @@ fn port(port: &Port) -> Value {
     value!({"name": &*port.name, "port": port.number, "protocol": protocol(port.protocol)})
 }
 
-fn service(service: &Service, cluster: &str) -> Value {
+/// The API server's version of each object that declares services, by kind, namespace and name.
+pub(super) fn resource_versions(objects: &[Arc<Object>]) -> Versions {
+    let declares = |object: &&Arc<Object>| matches!(object.kind(), Kind::Service | Kind::ServiceEntry);
+    let version = |object: &Arc<Object>| (object.key(), object.meta.resource_version.clone());
+    objects.iter().filter(declares).map(version).collect()
+}
+
+/// Other names of a service: those of ExternalName services that lead to it.
+fn aliases(snapshot: &Snapshot, service: &Service) -> Vec<Value> {
+    let is_alias = |other: &&tiphys_model::Marked<Service>| {
+        other.resolution == Resolution::Alias && other.external_name.as_deref() == Some(service.host.as_str())
+    };
+    let named = |other: &tiphys_model::Marked<Service>| value!({"Hostname": other.host.to_string(), "Namespace": &*other.namespace});
+    snapshot.services.all.iter().filter(is_alias).map(named).collect()
+}
+
+/// istiod's numbers of traffic distributions.
+fn distribution(service: &Service) -> u8 {
+    match service.traffic_distribution.as_deref() {
+        Some("PreferClose" | "PreferSameZone") => 1,
+        Some("PreferSameNode") => 2,
+        _ => 0,
+    }
+}
+
+/// A service with the field names that istiod's has. What there is none of here (scopes of MeshConfig's serviceEntryVisibility, gateways of
+/// other networks, racing of connections) has istiod's word for "none".
+pub(super) fn service(shown: &Shown, snapshot: &Snapshot, service: &Service, versions: &Versions) -> Value {
+    let cluster = &*shown.cluster;
+    let aliases = aliases(snapshot, service);
+    let kind = if service.registry == Registry::Kubernetes { Kind::Service } else { Kind::ServiceEntry };
+    let key = Key { kind, namespace: service.namespace.to_string(), name: service.object_name.to_string() };
     let created = OffsetDateTime::from_unix_timestamp(service.creation).ok().and_then(|at| at.format(&Rfc3339).ok());
     let by_cluster = |addresses: &[tiphys_model::Str]| {
         if addresses.is_empty() { Value::Null } else { value!({cluster: addresses}) }
@@ -83,12 +121,18 @@ fn service(service: &Service, cluster: &str) -> Value {
             "Namespace": &*service.namespace,
             "Labels": nonempty(service.labels.is_empty(), &service.labels),
             "ExportTo": export_to(&service.export_to),
+            "Visibility": 0,
             "LabelSelectors": nonempty(service.selector.is_empty(), &service.selector),
+            "Aliases": nonempty(aliases.is_empty(), &aliases),
             "ClusterExternalAddresses": {"Addresses": by_cluster(&service.external_addresses)},
+            "ClusterExternalPorts": null,
+            "PassthroughTargetPorts": null,
             "Type": &*service.kind,
             "ExternalName": service.external_name.as_deref().unwrap_or_default(),
             "NodeLocal": service.node_local,
+            "TrafficDistribution": distribution(service),
             "ObjectName": if service.registry == Registry::External { &*service.object_name } else { "" },
+            "DNSConnectStrategy": 0,
             "PublishNotReadyAddresses": service.publish_not_ready,
         },
         "ports": service.ports.iter().map(port).collect::<Vec<_>>(),
@@ -98,13 +142,17 @@ fn service(service: &Service, cluster: &str) -> Value {
         "defaultAddress": service.address(),
         "Resolution": resolution(service.resolution),
         "MeshExternal": service.mesh_external,
+        "ResourceVersion": versions.get(&key).map(String::as_str).unwrap_or_default(),
     })
 }
 
 pub(super) async fn registryz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
-    let snapshot = shown.views.snapshot();
-    let services =
-        snapshot.iter().flat_map(|s| s.services.all.iter()).map(|s| service(s, &shown.cluster)).collect::<Vec<_>>();
+    let versions = match objects(&shown).await {
+        Ok(objects) => resource_versions(&objects),
+        Err(answer) => return answer.into_response(),
+    };
+    let Some(snapshot) = shown.views.snapshot() else { return json(query.as_deref(), &value!([])) };
+    let services: Vec<Value> = snapshot.services.all.iter().map(|s| service(&shown, &snapshot, s, &versions)).collect();
     json(query.as_deref(), &services)
 }
 
@@ -131,6 +179,7 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "HostName": &*endpoint.hostname,
         "SubDomain": &*endpoint.subdomain,
         "HealthStatus": health,
+        "SendUnhealthyEndpoints": endpoint.health == Health::Unhealthy,
         "NodeName": &*endpoint.node,
     })
 }
@@ -142,10 +191,14 @@ pub(super) async fn endpointz(State(shown): State<Shown>, RawQuery(query): RawQu
         let from = snapshot.services.get(&key.host, &key.namespace).map_or("External", |service| registry(service));
         let shard = format!("{from}/{}", shown.cluster);
         let list: Vec<Value> = endpoints.endpoints.iter().map(endpoint).collect();
+        let accounts: BTreeSet<&str> =
+            endpoints.endpoints.iter().map(|e| &*e.identity).filter(|identity| !identity.is_empty()).collect();
+        let accounts: Map<String, Value> =
+            accounts.into_iter().map(|account| (account.to_owned(), value!({}))).collect();
         hosts
             .entry(key.host.to_string())
             .or_default()
-            .insert(key.namespace.to_string(), value!({"Shards": {shard: list}}));
+            .insert(key.namespace.to_string(), value!({"Shards": {shard: list}, "ServiceAccounts": accounts}));
     }
     json(query.as_deref(), &hosts)
 }
@@ -155,6 +208,10 @@ pub(super) async fn instancesz(
     Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let versions = match objects(&shown).await {
+        Ok(objects) => resource_versions(&objects),
+        Err(answer) => return answer.into_response(),
+    };
     let mut instances: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     if let Some(snapshot) = shown.views.snapshot() {
         for client in shown.views.clients().into_iter().filter(|client| access.sees(&client.node.namespace)) {
@@ -167,7 +224,7 @@ pub(super) async fn instancesz(
                 };
                 let mut shown_port = port(&target.port);
                 shown_port["TargetPort"] = number;
-                value!({"Service": service(&target.service, &shown.cluster), "Port": shown_port})
+                value!({"Service": service(&shown, &snapshot, &target.service, &versions), "Port": shown_port})
             });
             instances.insert(client.node.id.to_string(), list.collect());
         }

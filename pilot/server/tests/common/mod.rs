@@ -200,9 +200,13 @@ impl Plane {
     }
 }
 
+/// A text as a field of metadata.
+pub fn text(value: &str) -> Value {
+    Value { kind: Some(Kind::StringValue(value.to_owned())) }
+}
+
 /// The Node of a sidecar.
 pub fn node(namespace: &str, account: &str, address: &str) -> Node {
-    let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
     let metadata = [
         ("NAMESPACE", namespace),
         ("SERVICE_ACCOUNT", account),

@@ -9,15 +9,16 @@ mod scan;
 mod text;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use notify::RecursiveMode;
-use tiphys_api::Kind;
+use tiphys_api::{Key, Kind, Object};
 use tokio::sync::mpsc;
 use tokio::task;
 use tokio::time::{self, Instant};
 
-use crate::{Running, Sink, Source, SourceError};
+use crate::{Running, Sink, Source, SourceError, read_documents};
 use folder::Folder;
 pub use text::{Text, TextFile};
 pub use watch::Pace;
@@ -56,6 +57,20 @@ pub fn read_once(root: impl Into<PathBuf>) -> Result<crate::Batch, SourceError> 
     let mut batch = folder.settle();
     batch.synced = Kind::ALL.to_vec();
     Ok(batch)
+}
+
+/// Looks through a folder, or a file, for one object, reading as little else as possible; of several the first counts, as it does for
+/// [`DirSource`]. None when there is none that can be used.
+pub fn find_once(root: &Path, key: &Key) -> Option<Arc<Object>> {
+    let listing = scan::walk(root).ok()?;
+    listing.files.keys().find_map(|path| {
+        let text = std::fs::read_to_string(path).ok()?;
+        if !text.contains(key.kind.name()) || !text.contains(&key.name) {
+            return None;
+        }
+        let documents = read_documents(&text, &Arc::from(path.as_path())).documents;
+        documents.into_iter().filter(|document| document.key == *key).find_map(|document| document.object.ok())
+    })
 }
 
 fn unreadable(root: &std::path::Path, error: std::io::Error) -> SourceError {

@@ -6,6 +6,7 @@ use super::Environment;
 use super::chain::{Body, Chain, ChainMatch, HttpBody, MESH_ALPN, RouteSource};
 use super::connection_chains::{Connections, World, is_gateway_api};
 use super::gateway::GatewayInput;
+use super::outbound_plan::Conflict;
 use crate::filter::prepared::SecurityFilters;
 use crate::tls::Termination;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ pub struct GatewayPlan {
     /// Sorted by address and port.
     pub listeners: Vec<GatewayInput>,
     /// What was left out, and why.
-    pub conflicts: Vec<String>,
+    pub conflicts: Vec<Conflict>,
 }
 
 /// Server names that are taken, by port and by the address that the server is bound to.
@@ -43,7 +44,7 @@ struct Planner<'a, W: World> {
     world: &'a W,
     facts: &'a GatewayFacts<'a>,
     taken: Taken,
-    conflicts: Vec<String>,
+    conflicts: Vec<Conflict>,
 }
 
 /// Plans the listeners of a gateway.
@@ -58,7 +59,8 @@ pub fn plan<W: World>(
     for merged in &facts.merged.ports {
         let number = merged.port.number;
         if facts.unprivileged && number < 1024 {
-            planner.conflicts.push(format!("port {number} needs a privileged proxy"));
+            let reason = format!("port {number} needs a privileged proxy");
+            planner.conflicts.push(Conflict::new(&merged.port.bind, number, reason));
             continue;
         }
         let binds = match &*merged.port.bind {
@@ -105,7 +107,8 @@ impl<W: World> Planner<'_, W> {
             Some(_) if server.is_passthrough() => self.passed_on(one, number),
             tls => {
                 let Some(body) = self.tcp_route(one) else {
-                    self.conflicts.push(format!("no route for port {} of {}", server.port, one.gateway.key()));
+                    let reason = format!("no route for port {} of {}", server.port, one.gateway.key());
+                    self.conflicts.push(Conflict::new(&server.bind, server.port, reason));
                     return Vec::new();
                 };
                 let mut matches = ChainMatch::default();
@@ -157,7 +160,8 @@ impl<W: World> Planner<'_, W> {
                 for one_match in applying {
                     if !self.claim(&one_match.sni_hosts, number, &server.bind) {
                         let text = format!("server name of {}/{} is taken", owner.namespace, owner.name);
-                        self.conflicts.push(format!("{text} on port {} of {}", server.port, one.gateway.key()));
+                        let reason = format!("{text} on port {} of {}", server.port, one.gateway.key());
+                        self.conflicts.push(Conflict::new(&server.bind, server.port, reason));
                         continue;
                     }
                     let body = self.connections(&source, &gateways, &port).routed(&route.destinations, &owner);

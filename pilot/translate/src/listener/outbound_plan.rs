@@ -50,7 +50,24 @@ pub struct OutboundPlan {
     /// Sorted by address and port.
     pub listeners: Vec<OutboundInput>,
     /// What was left out, and why.
-    pub conflicts: Vec<String>,
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A listener, or a part of one, that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Address and port, `ADDRESS_PORT`.
+    pub listener: String,
+    /// What was left out, and why.
+    pub reason: String,
+}
+
+impl Conflict {
+    /// What is left out at an address (empty = every one) and port.
+    pub fn new(address: &str, port: u32, reason: String) -> Self {
+        let address = if address.is_empty() { "0.0.0.0" } else { address };
+        Self { listener: format!("{address}_{port}"), reason }
+    }
 }
 
 /// A listener in the making.
@@ -79,7 +96,7 @@ struct Planner<'a, W: World> {
     world: &'a W,
     facts: &'a OutboundFacts,
     entries: BTreeMap<(Str, u32), Entry>,
-    conflicts: Vec<String>,
+    conflicts: Vec<Conflict>,
 }
 
 /// Plans the listeners of a proxy.
@@ -182,7 +199,8 @@ impl<'a, W: World> Planner<'a, W> {
         let number = wanted.port.number;
         let bind = wanted.binds.first().map_or("", |bind| bind);
         if wanted.bind_to_port && self.facts.unprivileged && number > 0 && number < 1024 {
-            self.conflicts.push(format!("port {number} of {} needs a privileged proxy", wanted.service.host));
+            let reason = format!("port {number} of {} needs a privileged proxy", wanted.service.host);
+            self.conflicts.push(Conflict::new(bind, number, reason));
             return false;
         }
         let everywhere = match bind {
@@ -191,7 +209,8 @@ impl<'a, W: World> Planner<'a, W> {
         };
         let own = [self.environment.outbound_port, self.environment.inbound_port];
         if everywhere && (own.contains(&number) || self.facts.reserved_ports.contains(&number)) {
-            self.conflicts.push(format!("port {number} of {} is the proxy's own", wanted.service.host));
+            let reason = format!("port {number} of {} is the proxy's own", wanted.service.host);
+            self.conflicts.push(Conflict::new(bind, number, reason));
             return false;
         }
         true
@@ -243,7 +262,8 @@ impl<'a, W: World> Planner<'a, W> {
         {
             let port = wanted.port.number;
             let text = format!("{} on port {port} of {} cannot share it", protocol.as_str(), wanted.service.host);
-            self.conflicts.push(format!("{text} with {}", existing.as_str()));
+            let reason = format!("{text} with {}", existing.as_str());
+            self.conflicts.push(Conflict::new(&key.0, port, reason));
             return;
         }
         if protocol.is_http() {
@@ -327,7 +347,8 @@ impl<'a, W: World> Planner<'a, W> {
         for chain in chains {
             if entry.chains.iter().any(|own| own.matches.conflicts_with(&chain.matches)) {
                 let (host, (bind, port)) = (&wanted.service.host, key);
-                self.conflicts.push(format!("{host} cannot be told from another service at {bind}:{port}"));
+                let reason = format!("{host} cannot be told from another service at {bind}:{port}");
+                self.conflicts.push(Conflict::new(bind, *port, reason));
             } else {
                 entry.chains.push(chain);
             }

@@ -127,7 +127,7 @@ fn mixed_protocols_at_one_address_are_sniffed() {
     assert_eq!(shape(&plan(vec![http(), tcp("t")], &[])), [row("0.0.0.0_80", &[true, false])]);
     let twice = plan(vec![tcp("t"), tcp("u")], &[]);
     assert_eq!(shape(&twice), [row("0.0.0.0_80", &[false])]);
-    assert!(twice.conflicts[0].contains('u'), "{:?}", twice.conflicts);
+    assert!(twice.conflicts[0].reason.contains('u'), "{:?}", twice.conflicts);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn servers_that_speak_first_share_with_nobody() {
         &[],
     );
     assert_eq!(shape(&plan), [row("0.0.0.0_80", &[false])]);
-    assert!(plan.conflicts[0].contains("HTTP"), "{:?}", plan.conflicts);
+    assert!(plan.conflicts[0].reason.contains("HTTP"), "{:?}", plan.conflicts);
 }
 
 #[test]
@@ -280,5 +280,5 @@ fn a_gateway_without_a_route_has_no_listener_for_tcp() {
         Server { port: 9000, protocol: Protocol::Tcp, hosts: vec![ServerHost::parse("*", "ns")], ..Server::default() };
     let plan = gateway_plan(&gateway(server), VirtualService::default());
     assert!(plan.listeners.is_empty());
-    assert!(plan.conflicts[0].contains("no route"));
+    assert!(plan.conflicts[0].reason.contains("no route"));
 }

@@ -3,7 +3,7 @@
 //! configuration as a whole.
 
 use super::lower;
-use crate::Context;
+use crate::{Context, NoteKind};
 use std::collections::HashSet;
 use tiphys_model::{Marked, Service, Str};
 use tiphys_translate::route::{Domains, DomainsInput, RoutesInput, VirtualHostInput, domain_name, domains};
@@ -69,7 +69,16 @@ impl<'a, 'b> Hosts<'a, 'b> {
 
     fn name(&mut self, host: &str, port: u32) -> Option<Str> {
         let name: Str = domain_name(host, port).into();
-        self.names.insert(name.clone()).then_some(name)
+        if self.names.insert(name.clone()) {
+            return Some(name);
+        }
+        self.note(&name);
+        None
+    }
+
+    fn note(&self, name: &Str) {
+        let why = "the host has routes already: those of a later VirtualService or service are left out";
+        self.cx.notes.add(NoteKind::Domain, &**name, why);
     }
 
     fn push(&mut self, name: Str, port: u32, domains: &Domains, routes: RoutesInput) {
@@ -84,7 +93,7 @@ impl<'a, 'b> Hosts<'a, 'b> {
             own.push(domain.clone());
         }
         if own.is_empty() {
-            return;
+            return self.note(&name);
         }
         let host = VirtualHostInput {
             name,

@@ -9,8 +9,7 @@ use crate::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use tiphys_compile::EgressListener;
 use tiphys_model::{
-    Host, MESH_GATEWAY, Marked, OutboundMode, PASSTHROUGH, Port, Resolution, Semantics, Service, Str, UNSPECIFIED,
-    VirtualService,
+    Host, MESH_GATEWAY, Marked, OutboundMode, Port, Resolution, Semantics, Service, Str, UNSPECIFIED, VirtualService,
 };
 use tiphys_translate::route::{
     CatchAll, RouteConfigurationInput, RoutesInput, ServiceRoute, Target, VirtualHostInput, applies_to, catch_all,
@@ -47,7 +46,8 @@ pub(super) fn routes(cx: &Context<'_>) -> Vec<Entry> {
 fn unknown_hosts(cx: &Context<'_>) -> CatchAll {
     match cx.scope.outbound_mode {
         OutboundMode::AllowAny => {
-            CatchAll::Allow { cluster: PASSTHROUGH.into(), x_forwarded_host: headers(cx).x_forwarded_host }
+            let cluster = crate::listeners::unknown_hosts(cx);
+            CatchAll::Allow { cluster, x_forwarded_host: headers(cx).x_forwarded_host }
         }
         OutboundMode::RegistryOnly => CatchAll::Block,
     }

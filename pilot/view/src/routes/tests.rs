@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of route configurations, from objects to what a proxy gets.
 
-use crate::{Context, Memo};
+use crate::{Context, Memo, Notes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
@@ -30,7 +30,8 @@ fn proxy(kind: &str, metadata: serde_json::Value) -> ProxyNode {
 fn routes(snapshot: &Snapshot, proxy: &ProxyNode, memo: &Memo) -> BTreeMap<String, RouteConfiguration> {
     let scope = snapshot.scope(proxy);
     let targets = snapshot.targets(proxy);
-    let cx = Context { snapshot, scope: &scope, proxy, targets: &targets, memo };
+    let notes = Notes::default();
+    let cx = Context { snapshot, scope: &scope, proxy, targets: &targets, memo, notes: &notes };
     let decode = |entry: &tiphys_xds::Entry| {
         let any = entry.any().unwrap();
         (entry.name.to_string(), prost::Message::decode(any.value).unwrap())

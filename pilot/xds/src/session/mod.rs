@@ -16,10 +16,12 @@ pub(crate) use request::Request;
 
 use crate::hub::Hub;
 use crate::wire::{Outgoing, Variant};
-use crate::{Answer, ClientView, ConfigSource, Entry, OtherRequest, Peer, ResourceType, StreamEvent};
+use crate::{Answer, ClientView, ConfigSource, Entry, Later, OtherRequest, Peer, ResourceType, StreamEvent};
 use round::{Round, Stage};
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use subscription::Subscription;
 use tonic::Status;
@@ -68,6 +70,8 @@ struct Connected<C> {
     resumed: bool,
     /// Answers to requests of types that are not in the view.
     answers: VecDeque<(String, Vec<Entry>)>,
+    /// Answers that are still being made.
+    coming: Vec<(String, Later)>,
     /// The client did not ask for endpoints of clusters that it was sent: it is not waited for again.
     ignores_endpoints: bool,
     synced: Option<u64>,
@@ -114,10 +118,41 @@ impl<S: ConfigSource> Session<S> {
             first_round: true,
             resumed: false,
             answers: VecDeque::new(),
+            coming: Vec::new(),
             ignores_endpoints: false,
             synced: None,
         });
         Ok(())
+    }
+
+    /// Takes answers that were made meanwhile. Gives the status with which the stream ends, if one of them is such.
+    pub fn poll_answers(&mut self, cx: &mut std::task::Context<'_>) -> Option<Status> {
+        let connected = self.connected.as_mut()?;
+        let mut end = None;
+        let answers = &mut connected.answers;
+        connected.coming.retain_mut(|(type_url, coming)| match Pin::new(coming).poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(Ok(entries))) => {
+                answers.push_back((std::mem::take(type_url), entries));
+                false
+            }
+            Poll::Ready(Ok(Err(status))) => {
+                end = Some(status);
+                false
+            }
+            Poll::Ready(Err(_)) => {
+                end = Some(Status::unavailable("the control plane is shutting down"));
+                false
+            }
+        });
+        end
+    }
+
+    /// Tells that the transport has taken a response.
+    pub fn written(&self, took: Duration) {
+        if let Some(connected) = &self.connected {
+            self.context.source.observe(&connected.client, StreamEvent::Written { took });
+        }
     }
 
     /// Takes the latest view of the client.
@@ -264,6 +299,7 @@ impl<C: Send + Sync + 'static> Connected<C> {
         let type_url = request.type_url.as_str();
         match context.source.other(&self.client, &OtherRequest { type_url, names: request.names.wanted(), error }) {
             Answer::Resources(entries) => self.answers.push_back((type_url.to_owned(), entries)),
+            Answer::Later(coming) => self.coming.push((type_url.to_owned(), coming)),
             Answer::Noted => {}
             Answer::Unknown => {
                 tracing::debug!(node = self.node, type_url, "refused a request of a type that is not served");

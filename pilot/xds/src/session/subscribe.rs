@@ -47,7 +47,7 @@ impl<C: Send + Sync + 'static> Connected<C> {
         }
         let selection = &subscription.selection;
         if fresh || !Arc::ptr_eq(&before, selection) {
-            let (wildcard, names) = (selection.wildcard(), selection.names().len());
+            let (wildcard, names) = (selection.wildcard(), selection.names());
             context.source.observe(&self.client, StreamEvent::Subscribed { ty, wildcard, names });
         }
         // The answer to the clusters may be what the rest waits for.

@@ -89,6 +89,18 @@ impl ConfigSource for Stub {
     fn other(&self, client: &String, request: &OtherRequest<'_>) -> Answer {
         match request.type_url {
             "test/debug" => Answer::Resources(vec![Entry::new("debug", "test/debug", client)]),
+            "test/later" => {
+                let (answer, later) = tokio::sync::oneshot::channel();
+                let entries = match request.names {
+                    [name] => Ok(vec![Entry::new(name.as_str(), "test/later", client)]),
+                    _ => Err(Status::invalid_argument("one name")),
+                };
+                tokio::spawn(async move {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    drop(answer.send(entries));
+                });
+                Answer::Later(later)
+            }
             "test/health" => {
                 self.events.lock().unwrap().push(format!("{client} health {:?}", request.error));
                 Answer::Noted
@@ -99,13 +111,16 @@ impl ConfigSource for Stub {
 
     fn observe(&self, client: &String, event: StreamEvent<'_>) {
         let text = match event {
-            StreamEvent::Subscribed { ty, wildcard, names } => format!("{client} subscribed {ty} {wildcard} {names}"),
+            StreamEvent::Subscribed { ty, wildcard, names } => {
+                format!("{client} subscribed {ty} {wildcard} {}", names.len())
+            }
             StreamEvent::Sent { ty, resources, removed, .. } => format!("{client} sent {ty} {resources} {removed}"),
             StreamEvent::Acked { ty, .. } => format!("{client} acked {ty}"),
             StreamEvent::Nacked { ty, code, error, .. } => format!("{client} nacked {ty} {code} {error}"),
             StreamEvent::Stale { ty } => format!("{client} stale {ty}"),
             StreamEvent::Synced { generation } => format!("{client} synced {generation}"),
             StreamEvent::Refused { type_url } => format!("{client} refused {type_url}"),
+            StreamEvent::Written { .. } => return,
         };
         self.events.lock().unwrap().push(text);
     }
