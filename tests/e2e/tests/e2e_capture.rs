@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sidecars whose traffic the agent's istio-iptables captures (REDIRECT), as Kubernetes pods have them: two hosts in network namespaces.
+//! Sidecars whose traffic the agent's istio-iptables captures (REDIRECT and TPROXY), as Kubernetes pods have them: two hosts in network
+//! namespaces.
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -53,6 +54,7 @@ spec: {mtls: {mode: STRICT}}
 
 /// What runs on the hosts, and where.
 struct Captured {
+    mode: &'static str,
     folder: RunFolder,
     programs: Programs,
     processes: Vec<Process>,
@@ -102,7 +104,7 @@ impl Captured {
             ("ISTIOD_SAN", "istiod.istio-system.svc"),
             ("PROXY_CONFIG", &proxy_config.to_string()),
             ("ISTIO_META_CLUSTER_ID", "Kubernetes"),
-            ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT"),
+            ("ISTIO_META_INTERCEPTION_MODE", self.mode),
             ("ISTIO_METAJSON_LABELS", &json!({"app": name}).to_string()),
         ]);
         self.start(name, command)
@@ -116,27 +118,27 @@ impl Captured {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn captured_traffic_goes_through_both_sidecars() -> Result<()> {
-    let Some(network) = Network::new("captured_traffic_goes_through_both_sidecars")? else { return Ok(()) };
-    let (world, a, b) = (network.world(), network.host()?, network.host()?);
+fn curl(from: &Host, url: &str, more: &[&str]) -> Result<String> {
+    from.output(&[&["curl", "-s", "-m", "5", url], more].concat())
+}
+
+/// A mesh of two hosts whose traffic is captured, each with a sidecar that is ready; `b` runs the service.
+async fn start(mode: &'static str, world: &Host, a: &Host, b: &Host) -> Result<Captured> {
     let folder = RunFolder::new("tiphys-capture-")?;
     folder.write("mesh.yaml", MESH)?;
-    let mut mesh = Captured { folder, programs: Programs::find()?, processes: Vec::new() };
-    let curl = |from: &Host, url: &str, more: &[&str]| from.output(&[&["curl", "-s", "-m", "5", url], more].concat());
-
-    mesh.start_control_plane(&world)?;
+    let mut mesh = Captured { mode, folder, programs: Programs::find()?, processes: Vec::new() };
+    mesh.start_control_plane(world)?;
     eventually(true, async || {
-        Ok(curl(&world, &format!("http://{}:15080/ready", world.ip()), &["-w", "%{http_code}"])?.ends_with("200"))
+        Ok(curl(world, &format!("http://{}:15080/ready", world.ip()), &["-w", "%{http_code}"])?.ends_with("200"))
     })
     .await?;
-    mesh.start_echo("b", &b)?;
-    mesh.start_echo("world", &world)?;
-    for (name, host) in [("a", &a), ("b", &b)] {
-        host.capture(&mesh.programs.agent)?;
-        mesh.start_proxy(name, host, &world)?;
+    mesh.start_echo("b", b)?;
+    mesh.start_echo("world", world)?;
+    for (name, host) in [("a", a), ("b", b)] {
+        host.capture(&mesh.programs.agent, mode)?;
+        mesh.start_proxy(name, host, world)?;
     }
-    for host in [&a, &b] {
+    for host in [a, b] {
         let ready = ["-o", "/dev/null", "-w", "%{http_code}"];
         let ready = async || curl(host, "http://127.0.0.1:15020/healthz/ready", &ready);
         eventually("200".to_owned(), ready).await.inspect_err(|_| {
@@ -145,22 +147,52 @@ async fn captured_traffic_goes_through_both_sidecars() -> Result<()> {
             }
         })?;
     }
+    Ok(mesh)
+}
 
+/// What holds in both modes.
+async fn check(mesh: &Captured, world: &Host, a: &Host, b: &Host) -> Result<()> {
     // By the service's address, HTTP: b sees who calls. By another of its ports, TCP.
     let caller = "http://10.96.0.2/?show=service,caller";
     let to_b = ["-H", "Host: b"];
-    eventually("b spiffe://cluster.local/ns/default/sa/a\n".to_owned(), async || curl(&a, caller, &to_b)).await?;
+    eventually("b spiffe://cluster.local/ns/default/sa/a\n".to_owned(), async || curl(a, caller, &to_b)).await?;
     let echo = mesh.programs.echo.to_str().context("a path in UTF-8")?.to_owned();
     assert_eq!(a.output(&[&echo, "send", "10.96.0.2:9000", "good day"])?, "hello from b v1\nb good day\n");
     // To an address that no service has: passed through.
-    assert_eq!(curl(&a, &format!("http://{}:8080/?show=service", world.ip()), &[])?, "world\n");
+    assert_eq!(curl(a, &format!("http://{}:8080/?show=service", world.ip()), &[])?, "world\n");
 
     // PERMISSIVE takes a call without TLS; STRICT does not, and the sidecars' own calls go on.
     let direct = format!("http://{}:8080/?show=service,caller", b.ip());
-    assert_eq!(curl(&world, &direct, &[])?, "b -\n");
+    assert_eq!(curl(world, &direct, &[])?, "b -\n");
     mesh.folder.write("strict.yaml", STRICT)?;
-    eventually(String::new(), async || curl(&world, &direct, &[])).await?;
+    eventually(String::new(), async || curl(world, &direct, &[])).await?;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(curl(&a, caller, &to_b)?, "b spiffe://cluster.local/ns/default/sa/a\n");
+    assert_eq!(curl(a, caller, &to_b)?, "b spiffe://cluster.local/ns/default/sa/a\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captured_traffic_goes_through_both_sidecars() -> Result<()> {
+    let Some(network) = Network::new("captured_traffic_goes_through_both_sidecars")? else { return Ok(()) };
+    let (world, a, b) = (network.world(), network.host()?, network.host()?);
+    let mesh = start("REDIRECT", &world, &a, &b).await?;
+    check(&mesh, &world, &a, &b).await?;
+    // The application sees its sidecar.
+    let peer = curl(&a, "http://10.96.0.2/?show=peer", &["-H", "Host: b"])?;
+    assert_ne!(peer.trim(), a.ip().to_string());
+    Ok(())
+}
+
+/// The sidecar takes connections without changing their addresses, and the application sees the client's.
+#[tokio::test(flavor = "multi_thread")]
+async fn transparently_captured_traffic_keeps_its_clients_address() -> Result<()> {
+    let Some(network) = Network::new("transparently_captured_traffic_keeps_its_clients_address")? else {
+        return Ok(());
+    };
+    let (world, a, b) = (network.world(), network.host()?, network.host()?);
+    let mesh = start("TPROXY", &world, &a, &b).await?;
+    check(&mesh, &world, &a, &b).await?;
+    let peer = curl(&a, "http://10.96.0.2/?show=peer", &["-H", "Host: b"])?;
+    assert_eq!(peer.trim(), a.ip().to_string());
     Ok(())
 }

@@ -116,14 +116,15 @@ impl Host {
         Path::new("/run/netns").join(&self.namespace)
     }
 
-    /// Captures what comes in and what goes out, less what the sidecar sends, by the agent's `istio-iptables`.
+    /// Captures what comes in and what goes out, less what the sidecar sends, by the agent's `istio-iptables`, in interception mode `mode`
+    /// (REDIRECT, TPROXY).
     ///
     /// # Errors
     /// When it fails, which the error quotes.
-    pub fn capture(&self, agent: &Path) -> Result<()> {
+    pub fn capture(&self, agent: &Path, mode: &str) -> Result<()> {
         let agent = agent.to_str().context("a path in UTF-8")?;
         let group = SIDECAR_GROUP.to_string();
-        let ports = ["-p", "15001", "-z", "15006", "-u", &group, "-m", "REDIRECT", "-i", "*", "-x", ""];
+        let ports = ["-p", "15001", "-z", "15006", "-u", &group, "-m", mode, "-i", "*", "-x", ""];
         self.run(&[&[agent, "istio-iptables"][..], &ports, &["-b", "*", "-d", UNCAPTURED]].concat())
     }
 

@@ -3,7 +3,7 @@
 //! `status=503` sets its status, `delay=200ms` its delay, `fail=2&id=x` fails the first two attempts of id x, `show=service,version`
 //! gives these fields as one line of text. `/call?url=http://reviews:9080/` makes the service call another one.
 
-use super::Service;
+use super::{Ends, Service};
 use crate::client;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -28,6 +28,8 @@ struct Seen<'a> {
     service: &'a str,
     version: &'a str,
     address: SocketAddr,
+    /// Where the connection comes from: the sidecar, unless it keeps the client's address.
+    peer: IpAddr,
     protocol: String,
     method: &'a str,
     host: String,
@@ -43,7 +45,7 @@ struct Seen<'a> {
 /// Answers one request.
 pub(super) async fn answer(
     service: &Service,
-    address: SocketAddr,
+    ends: Ends,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = query(request.uri().query().unwrap_or_default());
@@ -52,14 +54,14 @@ pub(super) async fn answer(
     }
     let answer = match query.get("url").filter(|_| request.uri().path() == "/call") {
         Some(url) => call(service, url, request.headers()).await,
-        None => tell(service, address, &request, &query),
+        None => tell(service, ends, &request, &query),
     };
     Ok(answer.unwrap_or_else(|error| text(StatusCode::BAD_GATEWAY, format!("{error:#}\n"))))
 }
 
 fn tell(
     service: &Service,
-    address: SocketAddr,
+    ends: Ends,
     request: &Request<Incoming>,
     query: &BTreeMap<String, String>,
 ) -> Result<Response<Full<Bytes>>> {
@@ -75,7 +77,8 @@ fn tell(
     let seen = Seen {
         service: &service.config.name,
         version: &service.config.version,
-        address,
+        address: ends.address,
+        peer: ends.peer,
         protocol: format!("{:?}", request.version()),
         method: request.method().as_str(),
         host: host(request),

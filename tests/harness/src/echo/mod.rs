@@ -71,6 +71,15 @@ pub async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// The ends of a connection.
+#[derive(Clone, Copy)]
+struct Ends {
+    /// The service's.
+    address: SocketAddr,
+    /// Who connected.
+    peer: IpAddr,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Http,
@@ -92,21 +101,21 @@ async fn accept(service: Arc<Service>, mode: Mode, listener: TcpListener, accept
 
 async fn connection(service: Arc<Service>, mode: Mode, stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Result<()> {
     stream.set_nodelay(true)?;
-    let address = stream.local_addr()?;
+    let ends = Ends { address: stream.local_addr()?, peer: stream.peer_addr()?.ip() };
     match (mode, acceptor) {
         (Mode::Lines, _) => lines::serve(&service.config, stream).await,
-        (_, Some(acceptor)) => serve_http(service, address, acceptor.accept(stream).await?).await,
-        (_, None) => serve_http(service, address, stream).await,
+        (_, Some(acceptor)) => serve_http(service, ends, acceptor.accept(stream).await?).await,
+        (_, None) => serve_http(service, ends, stream).await,
     }
 }
 
-async fn serve_http<S>(service: Arc<Service>, address: SocketAddr, stream: S) -> Result<()>
+async fn serve_http<S>(service: Arc<Service>, ends: Ends, stream: S) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answer = hyper::service::service_fn(move |request| {
         let service = service.clone();
-        async move { http::answer(&service, address, request).await }
+        async move { http::answer(&service, ends, request).await }
     });
     let server = auto::Builder::new(TokioExecutor::new());
     server.serve_connection(TokioIo::new(stream), answer).await.map_err(|error| anyhow::anyhow!(error))
