@@ -3,8 +3,6 @@
 
 pub mod access;
 mod client;
-pub mod statuses;
-mod watches;
 mod default_revision;
 pub mod election;
 pub mod live_pods;
@@ -14,7 +12,9 @@ pub mod pods;
 mod root_config_maps;
 pub mod root_secret;
 pub mod signer;
+pub mod statuses;
 pub mod tokens;
+mod watches;
 mod webhooks;
 
 use std::sync::Arc;
