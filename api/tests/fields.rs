@@ -211,7 +211,7 @@ fn settings_field(path: &[String], field_type: &str) {
         let value = build(&path[1..], "k", leaf);
         let text = serde_json::to_string(&value).unwrap();
         let warnings = if path[0] == "MeshConfig" {
-            MeshConfig::default().merge_yaml(&text).map(|(_, warnings)| warnings)
+            MeshConfig::default().lay_yaml_over(&text).map(|(_, warnings)| warnings)
         } else {
             MeshNetworks::from_yaml(&text).map(|(_, warnings)| warnings)
         };

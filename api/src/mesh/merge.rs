@@ -99,7 +99,23 @@ impl MeshConfig {
     /// # Errors
     /// When the text is no YAML, a field has the wrong type, or the settings are not valid together; nothing is taken then.
     pub fn merge_yaml(&self, text: &str) -> Result<(Self, Vec<Problem>), SettingsError> {
-        let (mut fields, read, mut warnings) = read::<Self>(text)?;
+        let (merged, mut warnings) = self.lay_yaml_over(text)?;
+        for problem in merged.validate() {
+            if problem.severity == Severity::Error {
+                let (line, column) = locate::field(text, &problem.path).unwrap_or((1, 1));
+                return Err(SettingsError { line, column, path: problem.path, message: problem.message });
+            }
+            warnings.push(problem);
+        }
+        Ok((merged, warnings))
+    }
+
+    /// The same without a judgement of the values: only what cannot be read is an error.
+    ///
+    /// # Errors
+    /// The first place that cannot be read.
+    pub fn lay_yaml_over(&self, text: &str) -> Result<(Self, Vec<Problem>), SettingsError> {
+        let (mut fields, read, warnings) = read::<Self>(text)?;
         let proxy = fields.remove("defaultConfig");
         let providers = fields.remove("defaultProviders");
         fields.remove("extensionProviders");
@@ -120,13 +136,6 @@ impl MeshConfig {
         let aliases: BTreeSet<String> =
             merged.trust_domain_aliases.drain(..).chain(read.trust_domain_aliases).collect();
         merged.trust_domain_aliases = aliases.into_iter().collect();
-        for problem in merged.validate() {
-            if problem.severity == Severity::Error {
-                let (line, column) = locate::field(text, &problem.path).unwrap_or((1, 1));
-                return Err(SettingsError { line, column, path: problem.path, message: problem.message });
-            }
-            warnings.push(problem);
-        }
         Ok((merged, warnings))
     }
 

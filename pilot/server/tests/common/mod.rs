@@ -243,8 +243,12 @@ impl Proxy {
             let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
             request.metadata_mut().insert("authorization", value);
         }
-        let responses =
-            AggregatedDiscoveryServiceClient::new(channel).delta_aggregated_resources(request).await?.into_inner();
+        let responses = AggregatedDiscoveryServiceClient::new(channel)
+            // As Envoy, which sets no limit.
+            .max_decoding_message_size(usize::MAX)
+            .delta_aggregated_resources(request)
+            .await?
+            .into_inner();
         Ok(Self { requests, responses, node: Some(node), held: BTreeMap::new() })
     }
 
