@@ -91,6 +91,11 @@ pub const TABLE: &[Setting] = &[
         meaning: "With openshift, proxies get users from the ranges of their namespace",
     },
     Setting {
+        name: "PILOT_ENABLE_GATEWAY_API_STATUS",
+        default: "true",
+        meaning: "Whether statuses of the Gateway API's objects are written",
+    },
+    Setting {
         name: "SHARED_MESH_CONFIG",
         default: "",
         meaning: "ConfigMap whose MeshConfig lies beneath that of the mounted file",
@@ -189,7 +194,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "PILOT_ENABLE_AGENTGATEWAY", "PILOT_ENABLE_ALPN_FILTER", "PILOT_ENABLE_AMBIENT", "PILOT_ENABLE_ANALYSIS", "PILOT_ENABLE_CA_CRL",
     "PILOT_ENABLE_CDS_CACHE", "PILOT_ENABLE_CROSS_CLUSTER_WORKLOAD_ENTRY", "PILOT_ENABLE_GATEWAY_API",
     "PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS", "PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER",
-    "PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER", "PILOT_ENABLE_GATEWAY_API_STATUS", "PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER",
+    "PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER", "PILOT_ENABLE_HEADLESS_FILTER_CHAIN_LISTENER",
     "PILOT_ENABLE_IP_AUTOALLOCATE", "PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES", "PILOT_ENABLE_METADATA_EXCHANGE",     "PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS", "PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS",
     "PILOT_ENABLE_QUIC_LISTENERS", "PILOT_ENABLE_RDS_CACHE",     "PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER", "PILOT_ENABLE_ROUTE_COLLAPSE_OPTIMIZATION", "PILOT_ENABLE_SERVICEENTRY_SELECT_PODS",
     "PILOT_ENABLE_STRICT_GATEWAY_MERGING", "PILOT_ENABLE_TELEMETRY_LABEL", "PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION",
@@ -245,6 +250,8 @@ pub struct Settings {
     pub compliance_policy: String,
     /// Whether proxies get users from the ranges of their namespace.
     pub openshift: bool,
+    /// Whether statuses of the Gateway API's objects are written.
+    pub gateway_statuses: bool,
     /// ConfigMap whose MeshConfig lies beneath that of the mounted file; empty for none.
     pub shared_mesh_config: String,
     /// The authority, who accepts credentials, who writes.
@@ -287,6 +294,7 @@ impl Settings {
             compliance_policy: read.text("COMPLIANCE_POLICY"),
             openshift: read.text("PLATFORM") == "openshift",
             identity: IdentitySettings::read(&read)?,
+            gateway_statuses: read.bool("PILOT_ENABLE_GATEWAY_API_STATUS")?,
             shared_mesh_config: read.text("SHARED_MESH_CONFIG"),
         })
     }
@@ -322,6 +330,7 @@ impl Default for Settings {
             compliance_policy: String::new(),
             openshift: false,
             identity: IdentitySettings::default(),
+            gateway_statuses: true,
             shared_mesh_config: String::new(),
         }
     }

@@ -67,8 +67,9 @@ fn rights(release: &Release<'_>, helm: &Path) -> Result<BTreeSet<(String, String
 #[test]
 fn the_control_plane_reads_the_kinds_that_it_knows() -> Result<()> {
     let Some(helm) = helm("the_control_plane_reads_the_kinds_that_it_knows") else { return Ok(()) };
-    // Endpoints are mirrored into EndpointSlices.
-    let kinds = Kind::ALL.iter().filter(|kind| **kind != Kind::Endpoints);
+    // Endpoints are mirrored into EndpointSlices; the others are about several clusters.
+    let not_read = [Kind::Endpoints, Kind::ServiceExport, Kind::ServiceImport];
+    let kinds = Kind::ALL.iter().filter(|kind| !not_read.contains(kind));
     let kinds = kinds.map(|kind| format!("{}/{}", kind.group(), kind.info().plural).trim_start_matches('/').to_owned());
     let mut wanted: BTreeSet<String> = kinds.collect();
     wanted.insert("apiextensions.k8s.io/customresourcedefinitions".to_owned());
@@ -123,16 +124,33 @@ const ALLOWED: &[&str] = &[
     "istiod-clusterrole-istio-system: create configmaps by name",
     "istiod-clusterrole-istio-system: delete certificates.k8s.io/certificatesigningrequests",
     "istiod-clusterrole-istio-system: get certificates.k8s.io/certificatesigningrequests",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/gatewayclasses",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/gateways",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/grpcroutes",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/httproutes",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/listenersets",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/tcproutes",
+    "istiod-clusterrole-istio-system: get gateway.networking.k8s.io/tlsroutes",
     "istiod-clusterrole-istio-system: get pods",
     "istiod-clusterrole-istio-system: patch admissionregistration.k8s.io/mutatingwebhookconfigurations",
     "istiod-clusterrole-istio-system: patch admissionregistration.k8s.io/validatingwebhookconfigurations",
     "istiod-clusterrole-istio-system: patch configmaps by name",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/gatewayclasses/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/gateways/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/grpcroutes/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/httproutes/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/listenersets/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/tcproutes/status",
+    "istiod-clusterrole-istio-system: patch gateway.networking.k8s.io/tlsroutes/status",
     "istiod-clusterrole-istio-system: update certificates.k8s.io/certificatesigningrequests/approval",
     "istiod: create configmaps",
+    "istiod: create coordination.k8s.io/leases",
     "istiod: create networking.istio.io/gateways",
     "istiod: create secrets",
     "istiod: get configmaps by name",
+    "istiod: get coordination.k8s.io/leases by name",
     "istiod: get secrets by name",
     "istiod: update configmaps by name",
+    "istiod: update coordination.k8s.io/leases by name",
     "istiod: update secrets by name",
 ];

@@ -12,7 +12,7 @@ pub mod pods;
 mod root_config_maps;
 pub mod root_secret;
 pub mod signer;
-pub mod statuses;
+mod statuses;
 pub mod tokens;
 mod watches;
 mod webhooks;
@@ -103,8 +103,12 @@ pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
         let (_, leads) = watch::channel(true);
         webhooks::start(&mut parts, running, leads);
     }
-    let Parts { cluster, args, settings, trust, published, views, access, tasks, .. } = parts;
+    let Parts { cluster, args, settings, trust, published, views, access, metrics, statuses, tasks, .. } = parts;
     let elections = elections(cluster, args, settings, tasks);
+    if settings.gateway_statuses {
+        let leads = elections.join(Work::GatewayStatus, tasks);
+        statuses::start(cluster, statuses, leads, metrics, tasks)?;
+    }
     if let Some(signing) = &trust.signing {
         let writer = RootConfigMaps {
             client: cluster.client.clone(),

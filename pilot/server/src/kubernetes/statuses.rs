@@ -15,7 +15,7 @@ use crate::tasks::Tasks;
 ///
 /// # Errors
 /// When names of metrics are taken.
-pub fn start(
+pub(super) fn start(
     cluster: &Cluster,
     wanted: watch::Receiver<Wanted>,
     leads: watch::Receiver<bool>,
