@@ -157,18 +157,6 @@ impl Compiler {
             self.gateway_api = Arc::new(built);
             reach = true;
         }
-        if reach {
-            let (services, endpoints) = (self.services.current(), self.endpoints.current());
-            let mut statuses = self.gateway_api.statuses.clone();
-            statuses.extend(self.gateway_api.gateway_statuses(AddressInputs {
-                store: &self.store,
-                services,
-                endpoints,
-            }));
-            if *self.statuses != statuses {
-                self.statuses = Arc::new(statuses);
-            }
-        }
         differs |= self.telemetry.update(&self.store, &changed, &cx, all);
         let rules = self.destination_rules.update(&self.store, &changed, &cx, all) | policies;
         if rules || all {
@@ -177,14 +165,6 @@ impl Compiler {
             self.merged_rules = Arc::new(DestinationRules::build(&both, &self.mesh));
         }
         uses |= rules | all | workloads.iter().any(|one| self.wanted.is_news(&one.namespace, &one.labels));
-        if uses {
-            self.wanted.update(&WantedInputs {
-                gateways: self.gateways.sorted(),
-                rules: self.destination_rules.sorted(),
-                workloads: self.workloads.current(),
-                referred: &self.gateway_api.wanted,
-            });
-        }
         differs |= uses;
         if named || rules || all {
             self.references = self.references();
@@ -194,6 +174,12 @@ impl Compiler {
         differs |= self.peers.update(&self.store, &changed, &cx, all);
         differs |= self.requests.update(&self.store, &changed, &cx, all);
         differs |= self.authorization.update(&self.store, &changed, &cx, all);
+        if reach {
+            self.tell_statuses();
+        }
+        if uses {
+            self.want();
+        }
         let security = self.security();
         let before = self.current.as_ref().map(|current| current.security.fingerprint());
         differs |= before != Some(security.fingerprint());
@@ -212,6 +198,26 @@ impl Compiler {
         let snapshot = Arc::new(snapshot);
         self.current = Some(snapshot.clone());
         snapshot
+    }
+
+    /// Makes the statuses anew.
+    fn tell_statuses(&mut self) {
+        let (services, endpoints) = (self.services.current(), self.endpoints.current());
+        let mut statuses = self.gateway_api.statuses.clone();
+        statuses.extend(self.gateway_api.gateway_statuses(AddressInputs { store: &self.store, services, endpoints }));
+        if *self.statuses != statuses {
+            self.statuses = Arc::new(statuses);
+        }
+    }
+
+    /// Finds anew which Secrets and ConfigMaps are used.
+    fn want(&mut self) {
+        self.wanted.update(&WantedInputs {
+            gateways: self.gateways.sorted(),
+            rules: self.destination_rules.sorted(),
+            workloads: self.workloads.current(),
+            referred: &self.gateway_api.wanted,
+        });
     }
 
     /// The tables as they are now; what did not change is that of the picture before.

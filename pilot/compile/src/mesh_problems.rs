@@ -37,7 +37,6 @@ pub fn mesh_problems(config: &MeshConfig) -> Vec<Problem> {
             "name the authority in a DestinationRule's caCertificates",
         ),
         ("ca", config.ca.is_some(), "certificates are issued here"),
-        ("discoverySelectors", !config.discovery_selectors.is_empty(), "every namespace is seen"),
         ("serviceEntryVisibility", config.service_entry_visibility.is_some(), "exportTo says who sees a ServiceEntry"),
         (
             "outboundTrafficPolicy.tls",
@@ -102,8 +101,8 @@ mod tests {
     fn what_has_no_effect_is_named() {
         assert!(said("{}").is_empty());
         assert_eq!(
-            said("discoverySelectors: [{matchLabels: {a: b}}]\ningressClass: x"),
-            ["ingressClass", "discoverySelectors"]
+            said("certificates: [{secretName: a, dnsNames: [b]}]\ningressClass: x"),
+            ["ingressClass", "certificates"]
         );
         let providers = "\
 extensionProviders:

@@ -97,7 +97,7 @@ fn tls(inputs: &Inputs<'_>, namespace: &str, validation: &BackendTlsPolicyValida
     }
     let Some(reference) = validation.ca_certificate_refs.first() else { return (tls, None) };
     let wrong = match (reference.group.as_str(), reference.kind.as_str()) {
-        ("", "ConfigMap") => match inputs.store.get(Kind::ConfigMap, namespace, &reference.name).map(|o| &o.spec) {
+        ("", "ConfigMap") => match inputs.look(Kind::ConfigMap, namespace, &reference.name).map(|o| &o.spec) {
             Some(Spec::ConfigMap(map)) if crate::credentials::authorities(map).is_some() => None,
             Some(_) => Some(format!("ConfigMap {namespace}/{} has no certificates in ca.crt", reference.name)),
             None => Some(format!("there is no ConfigMap {namespace}/{}", reference.name)),
