@@ -136,7 +136,11 @@ fn the_api_server_takes_every_value_set() -> Result<()> {
         let chart = chart.to_string_lossy();
         // The cluster has one family of addresses.
         let own = ["--set", "global.istioNamespace=charts-sets", "--set", "pilot.ipFamilies=null"];
-        let own = if name.starts_with("istiod") { &own[..] } else { &[] };
+        let own = match name.split_once('-') {
+            Some(("istiod", _)) => &own[..],
+            Some(("base", _)) => &own[..2],
+            _ => &[],
+        };
         let arguments = [&["template", "sets", &chart, "--namespace", namespace, "--values", &values], own].concat();
         let rendered = cluster.helm(&arguments).with_context(|| name.clone())?;
         let apply =
