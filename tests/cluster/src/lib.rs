@@ -6,9 +6,11 @@ pub mod cluster;
 pub mod command;
 pub mod folder;
 pub mod manifests;
+pub mod mesh;
 pub mod namespace;
 pub mod pod;
 
 pub use cluster::Cluster;
+pub use mesh::Mesh;
 pub use namespace::Namespace;
 pub use pod::Pod;

@@ -40,6 +40,11 @@ impl Pod {
         &self.name
     }
 
+    /// Its cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The whole object.
     pub fn object(&self) -> &Value {
         &self.object

@@ -35,7 +35,7 @@ const NOT_IN_SLIM: &[&str] = &["doc", "groff", "info", "lintian", "locale", "man
 const DEBIAN_VERSION: &str = "1";
 
 /// So many archives of each image are kept: checkouts beside each other have different ones.
-const KEPT_ARCHIVES: usize = 4;
+const KEPT_ARCHIVES: usize = 2;
 
 /// How `statfs` names the overlay file system.
 const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
