@@ -65,8 +65,11 @@ fn strict_for_the_mesh_has_exceptions_by_workload_and_port() -> Result<()> {
     let (stranger, member) = (outside.pod("client")?, inside.pod("client")?);
     let http = |app: &str| format!("http://{app}.strict-mesh/");
     for app in ["server", "by-port", "by-workload"] {
-        let answer = stranger.get(&http(app), &[])?;
-        ensure!(answer.status == 200, "before STRICT, {app}: {answer:?}");
+        cluster.eventually(&format!("{app} takes plaintext before STRICT"), PATIENCE, || {
+            let answer = stranger.get(&http(app), &[])?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        })?;
     }
 
     inside.apply(EXCEPTIONS)?;

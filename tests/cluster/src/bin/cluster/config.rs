@@ -15,13 +15,13 @@ const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// # Errors
 /// When one cannot be written.
 pub fn write(plan: &Plan, node: &Node) -> Result<()> {
-    write_private(&node.etc().join("kubelet.yaml"), &kubelet(plan, node).to_string())?;
+    write_private(&node.etc().join("kubelet.yaml"), &kubelet(plan).to_string())?;
     write_private(&node.etc().join("containerd.toml"), &containerd(images::snapshotter(node)?))?;
     write_private(&node.folder.join("lib/cni/net.d/10-pods.conflist"), &cni(node).to_string())
 }
 
 /// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
-fn kubelet(plan: &Plan, node: &Node) -> Value {
+fn kubelet(plan: &Plan) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -32,7 +32,6 @@ fn kubelet(plan: &Plan, node: &Node) -> Value {
         },
         "authorization": { "mode": "Webhook" },
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}/pods", node.cgroup),
         // Without the groups of quality of service there is nothing of the machine that the node would have to own.
         "cgroupsPerQOS": false,
         "clusterDNS": [plan.dns_ip()],

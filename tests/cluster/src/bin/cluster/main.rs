@@ -11,6 +11,7 @@ mod addons;
 mod components;
 mod config;
 mod down;
+mod groups;
 mod images;
 mod network;
 mod node;
@@ -48,6 +49,12 @@ enum Command {
     Stop(state::Component),
     /// Starts a component that was stopped
     Start(state::Component),
+    /// Becomes the one that waits for the first process of a node
+    #[command(hide = true)]
+    Enter {
+        #[arg(long)]
+        folder: std::path::PathBuf,
+    },
     /// The first process of a node
     #[command(hide = true)]
     Node {
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
         Command::Env { name } => state::print_environment(&name),
         Command::Stop(component) => component.stop(),
         Command::Start(component) => component.start(),
+        Command::Enter { folder } => node::enter(&folder),
         Command::Node { folder } => node::run(&folder),
     };
     match result {

@@ -3,12 +3,14 @@
 //! file system, starts the components that `components.json` lists, starts those again that end, and reaps what loses its parent.
 //! A file `stopped/COMPONENT` in the node's folder keeps a component from running.
 
+use crate::groups;
 use anyhow::{Context, Result, bail};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +41,23 @@ struct Component {
     log: PathBuf,
     running: Option<Pid>,
     started: Option<Instant>,
+}
+
+/// Becomes `unshare` with the node's first process: in the node's control group, which is then the root of the node's cgroup namespace.
+///
+/// # Errors
+/// When the group cannot be entered or unshare is not there.
+pub fn enter(folder: &Path) -> Result<()> {
+    groups::enter(&group(folder)?)?;
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--net", "--cgroup"]);
+    command.arg(std::env::current_exe()?).args(["node", "--folder"]).arg(folder);
+    Err(command.exec()).context("cannot start unshare")
+}
+
+/// The node's control group, which its folder says.
+fn group(folder: &Path) -> Result<String> {
+    fs::read_to_string(folder.join("group")).with_context(|| format!("{} is no node's folder", folder.display()))
 }
 
 /// Runs until it is killed.
@@ -140,6 +159,7 @@ fn mount_all(folder: &Path) -> Result<()> {
     for part in ["kubelet", "containerd", "cni/net.d"] {
         fs::create_dir_all(lib.join(part))?;
     }
+    groups::mount_own(&group(folder)?)?;
     mount("proc", "/proc", "proc", MountFlags::empty(), None).context("/proc")?;
     for (name, value) in KERNEL_SETTINGS {
         let file = settings.join(name);

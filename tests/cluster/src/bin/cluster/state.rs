@@ -96,8 +96,12 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
 
 /// The processes that were started for a node: its first one, and the one outside of its namespaces that waits for it.
 pub fn processes(folder: &Path) -> Vec<Pid> {
-    let wanted = ["node", "--folder", &folder.to_string_lossy()].map(str::to_owned);
-    let mut found: Vec<_> = all_processes().into_iter().filter(|pid| arguments(*pid).ends_with(&wanted)).collect();
+    let wanted = ["--folder", &folder.to_string_lossy()].map(str::to_owned);
+    let is_it = |arguments: &[String]| match arguments.strip_suffix(&wanted) {
+        Some([.., command]) => command == "node" || command == "enter",
+        _ => false,
+    };
+    let mut found: Vec<_> = all_processes().into_iter().filter(|pid| is_it(&arguments(*pid))).collect();
     found.sort_by_key(|pid| pid.as_raw_nonzero());
     found
 }
@@ -105,7 +109,7 @@ pub fn processes(folder: &Path) -> Vec<Pid> {
 /// The first process of a node, as this machine numbers it; `None` when the node is not up.
 pub fn first_process(node: &Node) -> Option<Pid> {
     let found = processes(&node.folder);
-    found.into_iter().rfind(|pid| arguments(*pid).first().is_some_and(|name| !name.ends_with("unshare")))
+    found.into_iter().rfind(|pid| arguments(*pid).get(1).is_some_and(|command| command == "node"))
 }
 
 /// Ends a process at once, if `is_it` still says yes of it once it cannot be mistaken for another.

@@ -4,7 +4,7 @@
 use crate::plan::{Node, Plan};
 use crate::programs::{self, Programs};
 use crate::state::{self, Lock};
-use crate::{addons, components, config, images, network, pki};
+use crate::{addons, components, config, groups, images, network, pki};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Pid;
 use std::fs::{self, File};
@@ -175,15 +175,15 @@ fn start(lock: &Lock, plan: &Plan, node: &Node, programs: &Programs) -> Result<(
     config::write(plan, node)?;
     state::write_private(&node.components(), &components::list(plan, node, programs).to_string())?;
     let log = File::options().create(true).append(true).open(node.logs.join("node.log"))?;
-    let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--net"]);
-    command.arg(std::env::current_exe()?).args(["node", "--folder"]).arg(&node.folder);
+    state::write_private(&node.folder.join("group"), &node.cgroup)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["enter", "--folder"]).arg(&node.folder);
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     // It goes on when this program has ended, and is found by its arguments.
-    command.spawn().context("cannot start unshare")?;
+    command.spawn().context("cannot start the node")?;
     wait(&format!("the first process of {}", node.name), || first_process(node).map(drop))?;
     let first = first_process(node)?;
-    crate::down::join_group(node, &state::processes(&node.folder))?;
+    groups::settle(&node.cgroup, &state::processes(&node.folder))?;
     command::run(&["nsenter", "--uts", "--target", &first.as_raw_nonzero().to_string(), "hostname", &node.name])?;
     network::connect(lock, plan, node, first)?;
     state::write_private(&node.folder.join("connected"), "")
