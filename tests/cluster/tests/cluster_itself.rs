@@ -25,8 +25,12 @@ fn pods_and_services_reach_each_other() -> Result<()> {
         (&b, format!("http://{}:8080/", pods[1].ip()?)),
         (&b, "http://b/".to_owned()),
     ] {
-        let answer = from.get(&url, &[])?;
-        ensure!(answer.status == 200, "{url}: {answer:?}");
+        // kube-proxy may be behind the pods by a moment.
+        cluster.eventually(&url, Duration::from_secs(10), || {
+            let answer = from.get(&url, &[])?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        })?;
     }
     ensure!(b.get("http://nobody.itself/", &[])?.status == 0);
     // What kubectl brings from the node.

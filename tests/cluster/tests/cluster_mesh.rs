@@ -57,8 +57,9 @@ fn a_labelled_namespace_gets_sidecars_and_mutual_tls() -> Result<()> {
     }
     // Before: no sidecar, plaintext.
     ensure!(namespace.pod("server")?.ready() == (1, 1));
-    let answer = namespace.pod("client")?.get("http://server.labelled/", &[])?;
-    ensure!(answer.status == 200 && client_certificate(&answer).is_none(), "{answer:?}");
+    let answer =
+        eventually(&namespace.pod("client")?, "http://server.labelled/", "no mesh", |answer| answer.status == 200)?;
+    ensure!(client_certificate(&answer).is_none(), "{answer:?}");
     // Labels alone change no pod that runs; restarted ones have a sidecar.
     namespace.kubectl(&["label", "namespace", "labelled", "istio-injection=enabled"])?;
     let started = Instant::now();
@@ -95,8 +96,8 @@ fn strict_refuses_who_has_no_sidecar() -> Result<()> {
     eventually(&outside, url, "PERMISSIVE takes plaintext", |answer| answer.status == 200)?;
     namespace.apply(STRICT)?;
     eventually(&outside, url, "STRICT refuses plaintext", |answer| answer.status == 0)?;
-    let answer = inside.get(url, &[])?;
-    ensure!(answer.status == 200 && client_certificate(&answer).is_some(), "{answer:?}");
+    let answer = eventually(&inside, url, "STRICT takes mutual TLS", |answer| answer.status == 200)?;
+    ensure!(client_certificate(&answer).is_some(), "{answer:?}");
     // The kubelet has no sidecar, and still finds the pods ready.
     std::thread::sleep(Duration::from_secs(3));
     for app in ["server", "client"] {

@@ -127,6 +127,7 @@ fn kube_proxy(plan: &Plan, node: &Node) -> Vec<String> {
         ("kubeconfig", text(plan.kubeconfig())),
         ("cluster-cidr", plan.pods()),
         ("hostname-override", node.name.clone()),
+        ("iptables-min-sync-period", "100ms".into()),
         ("proxy-mode", "iptables".into()),
         // The machine's limits stay as they are.
         ("conntrack-max-per-core", "0".into()),
