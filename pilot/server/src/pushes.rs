@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tiphys_api::Key;
+use tiphys_api::{Key, Kind};
 use tiphys_model::ProxyNode;
 use tiphys_view::{Observer, Pushed};
 use tiphys_xds::{Answer, OtherRequest, Peer, ResourceType, StreamEvent};
@@ -28,7 +28,7 @@ pub struct Pushes {
 #[derive(Debug)]
 struct Push {
     generation: u64,
-    what: String,
+    what: What,
     /// When the first of its changes came.
     since: Instant,
     pushed: Pushed,
@@ -44,8 +44,11 @@ impl Push {
     fn report(&self, now: Instant) {
         let Pushed { connected, changed } = self.pushed;
         let time = millis(now - self.since);
-        let what = &self.what;
+        let what = &self.what.names;
         match (changed, self.refused, changed.saturating_sub(self.took + self.refused)) {
+            (0, _, _) if self.what.routine => {
+                tracing::debug!(target: "push", "{what}: nothing changed for {connected} proxies, {time}");
+            }
             (0, _, _) if connected == 0 => tracing::info!(target: "push", "{what}: no proxies are connected, {time}"),
             (0, _, _) => tracing::info!(target: "push", "{what}: nothing changed for {connected} proxies, {time}"),
             (_, 0, 0) => tracing::info!(target: "push", "{what}: pushed to {changed} of {connected} proxies in {time}"),
@@ -64,9 +67,40 @@ fn millis(time: Duration) -> String {
     if millis < 10.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
 }
 
-/// Names of what changed: a few, and how many more.
-pub fn name_changes<'a>(keys: impl IntoIterator<Item = &'a Key>, mesh: bool) -> String {
-    let keys: BTreeSet<&Key> = keys.into_iter().collect();
+/// What a push is about.
+#[derive(Clone, Debug)]
+pub struct What {
+    /// Names of what changed: a few, and how many more.
+    pub names: String,
+    /// Whether nobody wrote it by hand: a cluster's own objects change all the time, mostly without effect on any proxy.
+    pub routine: bool,
+}
+
+impl What {
+    /// What is pushed when these changed; `mesh` says whether MeshConfig did.
+    pub fn changed<'a>(keys: impl IntoIterator<Item = &'a Key>, mesh: bool) -> Self {
+        let keys: BTreeSet<&Key> = keys.into_iter().collect();
+        let by_itself = [Kind::Pod, Kind::EndpointSlice, Kind::Endpoints, Kind::Node, Kind::ServiceAccount];
+        let routine = !mesh && keys.iter().all(|key| by_itself.contains(&key.kind));
+        Self { names: names(&keys, mesh), routine }
+    }
+
+    /// Nothing changed: it is the first push.
+    pub fn first() -> Self {
+        Self { names: "the first picture".to_owned(), routine: false }
+    }
+
+    /// Tells that no push was needed.
+    pub fn had_no_effect(&self, after: Duration) {
+        let (what, time) = (&self.names, millis(after));
+        match self.routine {
+            true => tracing::debug!(target: "push", "{what}: nothing changed for any proxy, {time}"),
+            false => tracing::info!(target: "push", "{what}: nothing changed for any proxy, {time}"),
+        }
+    }
+}
+
+fn names(keys: &BTreeSet<&Key>, mesh: bool) -> String {
     let mut names: Vec<String> = mesh.then(|| "MeshConfig".to_owned()).into_iter().collect();
     names.extend(keys.iter().take(NAMED).map(|key| key.to_string()));
     if keys.len() > NAMED {
@@ -86,7 +120,7 @@ impl Pushes {
     }
 
     /// A push is about to begin: proxies may take it before all are told.
-    pub fn begin(&self, generation: u64, what: String, since: Instant) {
+    pub fn begin(&self, generation: u64, what: What, since: Instant) {
         let unknown = Pushed { connected: 0, changed: usize::MAX };
         self.open().push_back(Push { generation, what, since, pushed: unknown, took: 0, refused: 0 });
     }
@@ -205,15 +239,14 @@ fn version(node: &ProxyNode) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tiphys_api::Kind;
 
     #[test]
     fn a_line_names_a_few_changes() {
         let key = |name: &str| Key { kind: Kind::VirtualService, namespace: "n".into(), name: name.into() };
         let keys: Vec<Key> = ["a", "b", "c", "d", "e", "a"].map(key).into();
-        assert_eq!(name_changes(&keys[..1], false), "VirtualService n/a");
+        assert_eq!(What::changed(&keys[..1], false).names, "VirtualService n/a");
         assert_eq!(
-            name_changes(&keys, true),
+            What::changed(&keys, true).names,
             "MeshConfig, VirtualService n/a, VirtualService n/b, VirtualService n/c, and 2 more"
         );
     }
@@ -222,18 +255,18 @@ mod tests {
     fn a_push_is_over_when_all_took_it_or_after_a_while() {
         let pushes = Pushes::new(Metrics::new().unwrap());
         let start = Instant::now();
-        pushes.begin(1, "a".into(), start);
+        pushes.begin(1, What::changed([], false), start);
         pushes.took(1);
         pushes.told(1, Pushed { connected: 3, changed: 2 });
         assert_eq!(pushes.open().len(), 1, "one of two took it");
         // The other one jumps to a later push.
-        pushes.begin(2, "b".into(), start);
+        pushes.begin(2, What::changed([], false), start);
         pushes.told(2, Pushed { connected: 3, changed: 2 });
         pushes.took(2);
         assert_eq!(pushes.open().iter().map(|p| p.generation).collect::<Vec<_>>(), [2]);
         pushes.refused();
         assert!(pushes.open().is_empty());
-        pushes.begin(3, "c".into(), start);
+        pushes.begin(3, What::changed([], false), start);
         pushes.told(3, Pushed { connected: 3, changed: 1 });
         pushes.close(start + PATIENCE);
         assert!(pushes.open().is_empty());

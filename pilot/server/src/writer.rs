@@ -20,7 +20,7 @@ use crate::gather::{Debounce, Due, Gather};
 use crate::kubernetes::live_pods::LivePodIndex;
 use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
-use crate::pushes::{Pushes, name_changes};
+use crate::pushes::{Pushes, What};
 use crate::statuses::Statuses;
 
 /// A question that only the writer can answer.
@@ -298,7 +298,10 @@ impl Writer {
         let accounts = first || changes.iter().any(|change| change.key.kind == Kind::ServiceAccount);
         let proxy_configs = first || changes.iter().any(|change| change.key.kind == Kind::ProxyConfig);
         let touched = changes.iter().any(|change| change.key.kind.is_gateway_api());
-        let what = name_changes(changes.iter().map(|change| &change.key), mesh);
+        let what = match first {
+            true => What::first(),
+            false => What::changed(changes.iter().map(|change| &change.key), mesh),
+        };
         metrics.push_triggers.with_label_values(&[if mesh { "global" } else { trigger(&changes) }]).inc();
         let mut compiler = self.compiler.take().ok_or_else(|| anyhow::anyhow!("the compiler was lost"))?;
         let (views, pushes) = (self.parts.views.clone(), self.parts.pushes.clone());
@@ -334,7 +337,7 @@ impl Writer {
         self.parts.statuses.tell(&compiler, touched);
         self.tell_wanted(compiler);
         if generation.is_none() {
-            tracing::info!(target: "push", "{what}: nothing changed for any proxy, {:.1} ms", since.elapsed().as_secs_f64() * 1e3);
+            what.had_no_effect(since.elapsed());
         }
         Ok(())
     }
