@@ -5,6 +5,7 @@ use crate::namespace::Namespace;
 use crate::{command, folder};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -162,6 +163,31 @@ impl Cluster {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Gives a command what a user of the cluster has: kubectl and helm in PATH, and KUBECONFIG.
+    ///
+    /// # Errors
+    /// When PATH would not be one.
+    pub fn environment<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [self.folder.join("bin")].into_iter().chain(std::env::split_paths(&path));
+        Ok(command.env("PATH", std::env::join_paths(folders)?).env("KUBECONFIG", self.kubeconfig()))
+    }
+
+    /// Names of all objects that there are, as `KIND NAMESPACE NAME`, but for what comes and goes by itself (events, leases), kinds
+    /// and what describes them.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn objects(&self) -> Result<BTreeSet<String>> {
+        const PASSING: &[&str] = &["events", "leases", "customresourcedefinitions", "apiservices", "componentstatuses"];
+        let kinds = self.kubectl(&["api-resources", "--verbs=list", "--output=name"])?;
+        let lasting = |kind: &&str| !PASSING.contains(&kind.split('.').next().unwrap_or(kind));
+        let kinds = kinds.lines().filter(lasting).collect::<Vec<_>>().join(",");
+        let columns = "--output=custom-columns=:.kind,:.metadata.namespace,:.metadata.name";
+        let list = self.kubectl(&["get", &kinds, "--all-namespaces", "--no-headers", columns])?;
+        Ok(list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect())
     }
 
     fn tool(&self, name: &str, arguments: &[&str]) -> Command {

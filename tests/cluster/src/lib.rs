@@ -8,9 +8,11 @@ pub mod folder;
 pub mod manifests;
 pub mod mesh;
 pub mod namespace;
+pub mod page;
 pub mod pod;
 
 pub use cluster::Cluster;
 pub use mesh::Mesh;
 pub use namespace::Namespace;
+pub use page::Page;
 pub use pod::Pod;

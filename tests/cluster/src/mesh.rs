@@ -4,6 +4,8 @@
 use crate::cluster::Cluster;
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::Instant;
 
@@ -12,6 +14,10 @@ pub const SYSTEM: &str = "istio-system";
 
 /// What makes the charts use the images of this checkout.
 pub const IMAGES: &[&str] = &["--set", "global.hub=docker.io/tiphys", "--set", "global.tag=test"];
+
+/// Everything that the charts make.
+const KINDS: &str = "configmaps,services,serviceaccounts,deployments,horizontalpodautoscalers,poddisruptionbudgets,roles,rolebindings,\
+    clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations";
 
 /// A mesh on a cluster; it stays there when the test is over, for the next one.
 #[derive(Clone, Debug)]
@@ -49,15 +55,15 @@ impl Mesh {
         installed.with_context(|| self.account())
     }
 
-    /// Removes both, and the namespace.
+    /// Removes a mesh that may be there, and its namespace.
     ///
     /// # Errors
     /// When helm or kubectl fail.
-    pub fn uninstall(&self) -> Result<()> {
+    pub fn remove(cluster: &Cluster) -> Result<()> {
         for release in ["istiod", "istio-base"] {
-            self.cluster.helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found", "--wait"])?;
+            cluster.helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found", "--wait"])?;
         }
-        self.cluster.kubectl(&["delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=60s"]).map(drop)
+        cluster.kubectl(&["delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=60s"]).map(drop)
     }
 
     /// Its cluster.
@@ -78,4 +84,23 @@ impl Mesh {
         }
         text
     }
+}
+
+/// Version of each object of the charts that has these labels. What Kubernetes writes into statuses is no version.
+///
+/// # Errors
+/// When kubectl fails.
+pub fn versions(cluster: &Cluster, labels: &str) -> Result<BTreeMap<String, String>> {
+    let objects = cluster.json(&["get", KINDS, "--all-namespaces", "--selector", labels])?;
+    let objects = objects["items"].as_array().context("items")?.iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    // What is wished for has a generation where there is a status beside it, but for a HorizontalPodAutoscaler.
+    let version = |object: &Value| match (&object["metadata"]["generation"], &object["status"]) {
+        (Value::Number(generation), _) => generation.to_string(),
+        (_, Value::Object(_)) if object["kind"] == "HorizontalPodAutoscaler" => object["spec"].to_string(),
+        _ => text(&object["metadata"]["resourceVersion"]),
+    };
+    let of =
+        |object: &Value| (format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"])), version(object));
+    Ok(objects.map(of).collect())
 }

@@ -7,13 +7,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use tiphys_cluster_tests::cluster::checkout;
-use tiphys_cluster_tests::{Cluster, command};
+use tiphys_cluster_tests::{Cluster, command, mesh};
 
 /// What the control plane calls itself where it writes into webhook configurations.
 const MANAGER: &str = "--field-manager=tiphys-webhooks";
-/// Everything that the chart istiod makes.
-const KINDS: &str = "configmaps,services,serviceaccounts,deployments,horizontalpodautoscalers,poddisruptionbudgets,roles,rolebindings,\
-    clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations";
 
 /// A revision of the control plane, in a namespace and under names of its own.
 struct Revision<'a> {
@@ -66,21 +63,8 @@ impl Revision<'_> {
         Ok(())
     }
 
-    /// Version of each object of the release.
     fn versions(&self) -> Result<BTreeMap<String, String>> {
-        let label = format!("--selector=app.kubernetes.io/instance={}", self.name);
-        let objects = self.cluster.json(&["get", KINDS, "--all-namespaces", &label])?;
-        let objects = objects["items"].as_array().context("items")?.iter();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        // The controllers of Kubernetes write statuses: what is wished for has a generation, or no status.
-        let version = |meta: &Value| {
-            meta["generation"].as_i64().map_or_else(|| text(&meta["resourceVersion"]), |g| g.to_string())
-        };
-        let of = |object: &Value| {
-            let meta = &object["metadata"];
-            (format!("{}/{}", text(&object["kind"]), text(&meta["name"])), version(meta))
-        };
-        Ok(objects.map(of).collect())
+        mesh::versions(self.cluster, &format!("app.kubernetes.io/instance={}", self.name))
     }
 }
 
