@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod command;
 pub mod folder;
+pub mod gateway_api;
 pub mod manifests;
 pub mod mesh;
 pub mod namespace;
