@@ -1,5 +1,31 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 
+{{/* The end of the name of an injector configuration: there may be control planes of one revision in several namespaces. */}}
+{{- define "istiod.injector.end" -}}
+{{- if ne .Release.Namespace "istio-system" }}-{{ .Release.Namespace }}{{ end -}}
+{{- end -}}
+
+{{/* An injector configuration: of the revision, or of a tag. Input: that of its webhooks, `name` and, of a tag, `tag`. */}}
+{{- define "istiod.injector" }}
+{{- $chart := .chart }}
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata:
+  name: {{ .name }}
+  labels:
+    app: sidecar-injector
+    {{- with .tag }}
+    istio.io/tag: {{ . | quote }}
+    {{- end }}
+    {{- include "istiod.revisionLabels" $chart | nindent 4 }}
+  {{- with $chart.Values.sidecarInjectorWebhookAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+webhooks:
+{{- include "istiod.injector.webhooks" . }}
+{{- end }}
+
 {{/*
 The webhooks of an injector configuration. Input: `chart` (the context), `label` (the value of istio.io/rev that asks for it) and `default`
 (whether istio-injection=enabled, and no label at all, ask for it too). No pod fits two of them: a label of the namespace goes before one of
