@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod folder;
 pub mod gateway_api;
+pub mod load;
 pub mod manifests;
 pub mod mesh;
 pub mod namespace;
@@ -13,6 +14,7 @@ pub mod page;
 pub mod pod;
 
 pub use cluster::Cluster;
+pub use load::Load;
 pub use mesh::Mesh;
 pub use namespace::Namespace;
 pub use page::Page;

@@ -50,6 +50,11 @@ impl Pod {
         &self.object
     }
 
+    /// One of its annotations.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.object["metadata"]["annotations"][name].as_str()
+    }
+
     /// Its address.
     ///
     /// # Errors
