@@ -252,13 +252,17 @@ impl<C: Send + Sync + 'static> Connected<C> {
         true
     }
 
-    /// The client says that it holds something of an earlier stream: what it is sent has to be in order from the first response.
-    fn resume(&mut self, now: Instant) {
-        if !self.resumed && self.routes_unasked() {
-            self.resumed = true;
-            self.routes = None;
-            self.round = Round::new(Arc::clone(&self.latest), now);
+    /// The client asks for its first type, or for clusters: it has none of them yet, so that routes of a view whose clusters it was never
+    /// sent must not reach it. With `resumed` it holds something of an earlier stream: what it is sent has to be in order from the first
+    /// response.
+    fn start_over(&mut self, resumed: bool, now: Instant) {
+        if self.resumed || !self.routes_unasked() {
+            return;
         }
+        self.resumed = resumed;
+        self.first_round = true;
+        self.routes = None;
+        self.round = Round::new(Arc::clone(&self.latest), now);
     }
 
     fn routes_unasked(&self) -> bool {
@@ -308,3 +312,6 @@ impl<C: Send + Sync + 'static> Connected<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

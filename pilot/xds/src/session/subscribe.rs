@@ -20,8 +20,9 @@ impl<C: Send + Sync + 'static> Connected<C> {
         now: Instant,
     ) {
         let fresh = !self.types.contains_key(&ty);
-        if fresh && request.names.resumes() {
-            self.resume(now);
+        let resumed = request.names.resumes();
+        if fresh && (resumed || ty == ResourceType::CLUSTER) {
+            self.start_over(resumed, now);
         }
         let subscription = self.types.entry(ty).or_default();
         subscription.settled = None;
