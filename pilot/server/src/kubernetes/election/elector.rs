@@ -5,13 +5,16 @@
 //! its whole duration by the own clock (clocks of others do not matter). Every write goes by the version that was read. Two things are
 //! stricter, so that no two ever write: a leader that cannot renew stops well before others may take over, and one that takes the lock from a
 //! holder that is alive (a revision that is preferred may) leads only when that holder has certainly stopped.
+//!
+//! The wall clock is only written, for people and for others to see a change by. A record holds whole seconds, and clocks are set back: so
+//! each renewal writes another second than the one before, whatever the clock says. All waiting is by the monotonic clock.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use time::OffsetDateTime;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::priority::Preference;
@@ -72,6 +75,38 @@ impl Default for Pace {
     }
 }
 
+/// What time it is, and waiting.
+#[tonic::async_trait]
+pub trait Clock: Send + Sync {
+    /// The time by which is waited; it only goes forward.
+    fn now(&self) -> Instant;
+
+    /// The time of day, which may be anything.
+    fn utc(&self) -> OffsetDateTime;
+
+    /// Waits until this moment.
+    async fn sleep_until(&self, moment: Instant);
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+#[tonic::async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn utc(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    async fn sleep_until(&self, moment: Instant) {
+        tokio::time::sleep_until(moment.into()).await;
+    }
+}
+
 /// A candidate in one election.
 pub struct Elector<L: Lock> {
     /// What is elected by.
@@ -82,6 +117,8 @@ pub struct Elector<L: Lock> {
     pub preference: Preference,
     /// How long things take.
     pub pace: Pace,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a candidate knows of the lock.
@@ -114,7 +151,7 @@ enum Tried {
 impl<L: Lock> Elector<L> {
     /// Takes part until `stop`, telling `leader` whether this candidate leads. Gives the lock back in the end.
     pub async fn run(self, leader: watch::Sender<bool>, stop: CancellationToken) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut seen = Seen { object: None, record: Record::default(), at: now, term: None, from: now };
         loop {
             tokio::select! {
@@ -140,29 +177,37 @@ impl<L: Lock> Elector<L> {
             }
             let jitter = rand::rng().random_range(1.0..1.2);
             tokio::select! {
-                () = tokio::time::sleep(self.pace.retry.mul_f64(jitter)) => {}
+                () = self.sleep(self.pace.retry.mul_f64(jitter)) => {}
                 () = self.lock.changed() => {}
             }
         };
         let from = seen.from;
         loop {
-            let now = Instant::now();
+            let now = self.clock.now();
             if now >= from && !*leader.borrow() {
                 tracing::info!("leading {} as {}", self.lock.name(), self.identity);
                 leader.send_replace(true);
             }
             let wait = if now < from { (from - now).min(self.pace.retry) } else { self.pace.retry };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = self.sleep(wait) => {}
                 () = self.lock.changed() => {}
             }
             let deadline = renewed + self.pace.deadline;
-            match tokio::time::timeout_at(deadline, self.renew(seen)).await {
-                Ok(Some(written)) => renewed = written,
-                // Somebody else has it, or nobody can say.
-                Ok(None) | Err(_) => return,
+            let again = tokio::select! {
+                again = self.renew(seen) => again,
+                // Nobody can say whose it is.
+                () = self.clock.sleep_until(deadline) => None,
+            };
+            match again {
+                Some(written) => renewed = written,
+                None => return,
             }
         }
+    }
+
+    async fn sleep(&self, time: Duration) {
+        self.clock.sleep_until(self.clock.now() + time).await;
     }
 
     /// Renews until it succeeds. None when the lock is somebody else's.
@@ -172,10 +217,10 @@ impl<L: Lock> Elector<L> {
                 Ok(Tried::Leading(written)) => return Some(written),
                 Ok(Tried::Other) => return None,
                 // Read again: whose it is decides.
-                Err(LockError::Conflict) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(LockError::Conflict) => self.sleep(Duration::from_millis(20)).await,
                 Err(error) => {
                     tracing::warn!("cannot renew {}: {error}", self.lock.name());
-                    tokio::time::sleep(self.pace.retry / 4).await;
+                    self.sleep(self.pace.retry / 4).await;
                 }
             }
         }
@@ -183,17 +228,24 @@ impl<L: Lock> Elector<L> {
 
     async fn attempt(&self, seen: &mut Seen<L::Object>) -> Result<Tried, LockError> {
         let found = self.lock.read().await?;
-        let now = Instant::now();
+        let now = self.clock.now();
         let (object, record) = match found {
             Some((object, record)) => (Some(object), record),
             None => (None, Record::default()),
         };
+        // Who deletes a lock does not stop its holder.
+        let deleted = object.is_none() && !seen.record.holder_identity.is_empty() && !self.is_ours(seen);
+        let alive_until = seen.at + self.pace.lease;
         if record != seen.record {
             (seen.record, seen.at) = (record.clone(), now);
         }
         seen.object.clone_from(&object);
         if self.is_ours(seen) {
-            self.write(seen, Record { acquire_time: record.acquire_time, ..self.record(&record) }).await?;
+            let mut renewed = Record { acquire_time: record.acquire_time, ..self.record(&record) };
+            if renewed.renew_time == record.renew_time {
+                renewed.renew_time = renewed.renew_time.map(|time| time + Duration::from_secs(1));
+            }
+            self.write(seen, renewed).await?;
             return Ok(Tried::Leading(now));
         }
         let held = !record.holder_identity.is_empty();
@@ -203,7 +255,11 @@ impl<L: Lock> Elector<L> {
             return Ok(Tried::Other);
         }
         // A holder that is alive may go on until its own deadline after its last renewal.
-        seen.from = if held && !expired { now + lease + self.pace.deadline / 2 } else { now };
+        seen.from = match () {
+            () if held && !expired => now + lease + self.pace.deadline / 2,
+            () if deleted => alive_until.max(now),
+            () => now,
+        };
         let taken = Record {
             leader_transitions: record.leader_transitions + i32::from(object.is_some()),
             ..self.record(&record)
@@ -220,7 +276,7 @@ impl<L: Lock> Elector<L> {
     }
 
     fn record(&self, former: &Record) -> Record {
-        let now = Some(OffsetDateTime::now_utc());
+        let now = self.now();
         Record {
             holder_identity: self.identity.clone(),
             holder_key: self.preference.key(),
@@ -231,13 +287,16 @@ impl<L: Lock> Elector<L> {
         }
     }
 
+    /// In whole seconds, as it is read back.
+    fn now(&self) -> Option<OffsetDateTime> {
+        self.clock.utc().replace_nanosecond(0).ok()
+    }
+
     async fn write(&self, seen: &mut Seen<L::Object>, record: Record) -> Result<(), LockError> {
-        // The times in it are read back in whole seconds.
-        let record = whole_seconds(record);
         // Noted first: a write may succeed although its answer is lost.
         seen.term = Some(term(&record));
         let object = self.lock.write(seen.object.clone(), &record).await?;
-        (seen.object, seen.record, seen.at) = (Some(object), record, Instant::now());
+        (seen.object, seen.record, seen.at) = (Some(object), record, self.clock.now());
         Ok(())
     }
 
@@ -246,25 +305,18 @@ impl<L: Lock> Elector<L> {
         if !self.is_ours(&seen) {
             return;
         }
-        let now = Some(OffsetDateTime::now_utc());
-        let record = whole_seconds(Record {
+        let now = self.now();
+        let record = Record {
             leader_transitions: seen.record.leader_transitions,
             lease_duration_seconds: 1,
             acquire_time: now,
             renew_time: now,
             ..Record::default()
-        });
+        };
         if let Err(error) = self.lock.write(seen.object, &record).await {
             tracing::warn!("{} is not given back and will run out: {error}", self.lock.name());
         }
     }
-}
-
-fn whole_seconds(mut record: Record) -> Record {
-    for time in [&mut record.acquire_time, &mut record.renew_time] {
-        *time = time.and_then(|time| time.replace_nanosecond(0).ok());
-    }
-    record
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod lock;
 mod priority;
 mod record;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,7 +17,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-pub use elector::{Elector, Lock, LockError, Pace};
+pub use elector::{Clock, Elector, Lock, LockError, Pace, SystemClock};
 pub use lock::ObjectLock;
 pub use priority::Preference;
 pub use record::Record;
@@ -124,7 +125,8 @@ impl Elections {
 
     fn elector<K: lock::Holds>(&self, name: &str, preference: Preference) -> Elector<ObjectLock<K>> {
         let lock = ObjectLock::new(self.client.clone(), &self.namespace, name);
-        Elector { lock, identity: self.identity.clone(), preference, pace: Pace::default() }
+        let clock = Arc::new(SystemClock);
+        Elector { lock, identity: self.identity.clone(), preference, pace: Pace::default(), clock }
     }
 
     /// The lock by which an older istiod does the same work for all revisions.
