@@ -56,6 +56,8 @@ struct Proxy {
     held: Held,
     warming: BTreeSet<String>,
     asked: BTreeMap<ResourceType, BTreeSet<String>>,
+    /// What happened, for whoever reads of a failure.
+    log: Vec<String>,
 }
 
 impl Proxy {
@@ -64,7 +66,13 @@ impl Proxy {
     }
 
     fn take(&mut self, ty: ResourceType, changed: Vec<(String, String)>, removed: &[String]) {
-        for (name, value) in changed {
+        let contents: Vec<&String> = changed.iter().map(|(_, content)| content).collect();
+        self.log.push(format!("got {ty} {contents:?}, removed {removed:?}"));
+        // What was on its way when it was given up is not taken, as Envoy does not.
+        let asked = self.asked.get(&ty).cloned();
+        let asked_for =
+            |name: &String| ty == CDS || ty == LDS || asked.as_ref().is_some_and(|asked| asked.contains(name));
+        for (name, value) in changed.into_iter().filter(|(name, _)| asked_for(name)) {
             if ty == CDS && self.of(CDS).get(&name) != Some(&value) {
                 self.warming.insert(name.clone());
             }
@@ -96,10 +104,16 @@ impl Proxy {
         for route in get(LDS).keys().filter_map(|l| get(RDS).get(l)) {
             let clusters = route.split_once(';').map_or("", |(_, list)| list);
             for cluster in clusters.split(',').filter(|c| !c.is_empty()) {
-                assert!(get(CDS).contains_key(cluster), "{route} names a cluster that is not there: {:?}", self.held);
-                assert!(get(EDS).contains_key(cluster), "{route} names a cluster without endpoints: {:?}", self.held);
+                assert!(get(CDS).contains_key(cluster), "{route} names {cluster}, which is not there: {self}");
+                assert!(get(EDS).contains_key(cluster), "{route} names {cluster}, which has no endpoints: {self}");
             }
         }
+    }
+}
+
+impl std::fmt::Display for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} after\n{}", self.held, self.log.join("\n"))
     }
 }
 
@@ -122,6 +136,9 @@ async fn run_delta(mut client: Delta, proxy: &std::sync::Mutex<Proxy>) {
                 let gone: Vec<String> = asked.difference(&wanted).cloned().collect();
                 *asked = wanted;
                 ask = Some((child, add, gone)).filter(|(_, a, g)| !a.is_empty() || !g.is_empty());
+                proxy
+                    .log
+                    .extend(ask.iter().map(|(ty, add, gone)| format!("asked for {ty} {add:?}, no more for {gone:?}")));
             }
             proxy.check();
         }
@@ -166,6 +183,7 @@ async fn run_sotw(mut client: Sotw, proxy: &std::sync::Mutex<Proxy>) {
                 proxy.asked.insert(child, wanted.clone());
                 // As Envoy does, also when a changed cluster makes it ask for the same names again.
                 ask = Some((child, wanted)).filter(|(_, w)| !first || !w.is_empty());
+                proxy.log.extend(ask.iter().map(|(ty, names)| format!("asked for {ty} {names:?}")));
             }
             proxy.check();
             proxy.asked.get(&ty).into_iter().flatten().cloned().collect()
@@ -189,11 +207,14 @@ async fn follow(worlds: Vec<World>) {
     // Whoever takes its time gets nothing out of order here: there is no time after which it would.
     let server = serve(Options { patience: Duration::from_secs(3_600), ..Options::default() }).await;
     server.stub.set(worlds[0].tables());
-    let (delta, sotw) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+    let (delta, sotw) = (std::sync::Mutex::<Proxy>::default(), std::sync::Mutex::<Proxy>::default());
     let (first, second) = (Delta::connect(&server, "delta").await, Sotw::connect(&server, "sotw").await);
     let last = worlds.last().unwrap().clone();
     let script = async {
         for (i, world) in worlds.into_iter().enumerate() {
+            for proxy in [&delta, &sotw] {
+                proxy.lock().unwrap().log.push(format!("view {world:?}"));
+            }
             server.stub.set(world.tables());
             // Some views follow at once, others when the clients are under way.
             tokio::time::sleep(Duration::from_millis([0, 1, 4][i % 3])).await;
@@ -208,8 +229,8 @@ async fn follow(worlds: Vec<World>) {
         }
         for (name, proxy) in [("delta", &delta), ("sotw", &sotw)] {
             let proxy = proxy.lock().unwrap();
-            assert_eq!(full(&proxy.held), wanted, "{name}");
-            assert_eq!(proxy.warming, BTreeSet::new(), "{name}");
+            assert_eq!(full(&proxy.held), wanted, "{name}: {proxy}");
+            assert_eq!(proxy.warming, BTreeSet::new(), "{name}: {proxy}");
         }
     };
     tokio::select! {

@@ -71,7 +71,9 @@ fn routes_are_never_of_a_view_whose_clusters_were_not_sent() {
     let mut session = Session::new(context, Variant::Delta, Peer::default(), 1);
     let sent = |session: &mut Session<Views>| -> String {
         let responses = std::iter::from_fn(|| session.next(now));
-        responses.map(|response| response.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect::<String>()).collect()
+        responses
+            .map(|response| response.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect::<String>())
+            .collect()
     };
     session.receive(request("test/other", &[]), now).unwrap();
     assert_eq!(sent(&mut session), "");
