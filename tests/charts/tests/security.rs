@@ -78,6 +78,8 @@ fn the_control_plane_reads_the_kinds_that_it_knows() -> Result<()> {
     let rights = rights(&Release::of("istiod").set("global.enableReaderRBAC=false"), &helm)?;
     for verb in ["list", "watch"] {
         let read = rights.iter().filter(|(_, _, allowed)| allowed == verb).map(|(_, resource, _)| resource.clone());
+        // Locks are followed one by one.
+        let read = read.filter(|resource| !resource.ends_with(" by name"));
         assert_eq!(read.collect::<BTreeSet<_>>(), wanted, "{verb}");
     }
     Ok(())

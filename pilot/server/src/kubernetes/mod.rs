@@ -98,13 +98,11 @@ pub struct Parts<'a> {
 pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
     tracing::info!("Kubernetes mode: cluster {}", parts.cluster.name);
     watches::count(parts.metrics, parts.cluster.health.clone())?;
+    let elections = elections(parts.cluster, parts.args, parts.settings, parts.tasks);
     if let Some(running) = parts.webhooks {
-        // All replicas write the same, and a write that changes nothing is not made.
-        let (_, leads) = watch::channel(true);
-        webhooks::start(&mut parts, running, leads);
+        webhooks::start(&mut parts, running, &elections);
     }
-    let Parts { cluster, args, settings, trust, published, views, access, metrics, statuses, tasks, .. } = parts;
-    let elections = elections(cluster, args, settings, tasks);
+    let Parts { cluster, settings, trust, published, views, access, metrics, statuses, tasks, .. } = parts;
     if settings.gateway_statuses {
         let leads = elections.join(Work::GatewayStatus, tasks);
         statuses::start(cluster, statuses, leads, metrics, tasks)?;

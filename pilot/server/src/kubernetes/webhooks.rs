@@ -16,12 +16,13 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
 use super::Parts;
+use super::election::{Elections, Work};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
 use crate::webhooks::Webhooks;
 
-/// Starts what the webhooks need of a cluster. `leads` says whether this replica writes their configurations.
-pub fn start(parts: &mut Parts<'_>, webhooks: &Webhooks, leads: watch::Receiver<bool>) {
+/// Starts what the webhooks need of a cluster. One replica of a revision writes their configurations.
+pub fn start(parts: &mut Parts<'_>, webhooks: &Webhooks, elections: &Elections) {
     let (args, settings, client) = (parts.args, parts.settings, parts.cluster.client.clone());
     let admission = &webhooks.admission;
     if args.transport.tls_cert_file.is_some() {
@@ -38,6 +39,7 @@ pub fn start(parts: &mut Parts<'_>, webhooks: &Webhooks, leads: watch::Receiver<
             roots: roots(parts.trust, parts.tasks),
             metrics: admission.metrics().clone(),
         };
+        let leads = elections.join(Work::Webhooks, parts.tasks);
         parts.tasks.spawn("webhook configurations", async move {
             registration.run(leads).await;
             Ok(())

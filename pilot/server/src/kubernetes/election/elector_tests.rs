@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::task::{Poll, Waker};
-use proptest::prelude::*;
 use tokio::sync::Notify;
 
 /// The time of a test: it goes on when nobody has anything to do before it does.

@@ -41,10 +41,13 @@ pub enum Work {
     Analysis,
     /// Addresses of ServiceEntries.
     AddressAllocation,
+    /// Roots and failure policy of the webhooks of a revision.
+    Webhooks,
 }
 
 impl Work {
-    /// Name of the lock, as istiod has it.
+    /// Name of the lock, as istiod has it. It has none for webhooks: each of its replicas writes those of its own revision, which a control
+    /// plane of another revision never touches.
     pub fn lock(self) -> &'static str {
         match self {
             Self::Namespaces => "istio-namespace-controller-election",
@@ -54,13 +57,14 @@ impl Work {
             Self::Status => "istio-status-leader",
             Self::Analysis => "istio-analyze-leader",
             Self::AddressAllocation => "istio-ip-autoallocate",
+            Self::Webhooks => "tiphys-webhooks",
         }
     }
 
     fn form(self) -> Form {
         match self {
             Self::Namespaces | Self::Ingress | Self::Analysis | Self::AddressAllocation => Form::ConfigMap,
-            Self::GatewayStatus | Self::GatewayDeployment => Form::LeaseOfRevision,
+            Self::GatewayStatus | Self::GatewayDeployment | Self::Webhooks => Form::LeaseOfRevision,
             Self::Status => Form::Lease,
         }
     }
