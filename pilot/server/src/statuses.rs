@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tiphys_api::names::label;
 use tiphys_api::{Key, Kind, Object};
 use tiphys_compile::Compiler;
 use tiphys_status::{CONTROLLER, Status, Wanted};
@@ -43,6 +44,7 @@ fn gather(compiler: &Compiler) -> BTreeMap<Key, Status> {
         api_version: object.version.clone(),
         current: object.status.clone().unwrap_or_default(),
         wanted,
+        revision: revision(object).or_else(|| revision(store.get(Kind::Namespace, "", &object.meta.namespace)?)),
     };
     let told = wanted.iter().filter_map(|(key, wanted)| {
         let object = store.get(key.kind, &key.namespace, &key.name)?;
@@ -54,6 +56,10 @@ fn gather(compiler: &Compiler) -> BTreeMap<Key, Status> {
     let left = ROUTES.into_iter().flat_map(|kind| store.of_kind(kind)).filter(|object| is_told(object));
     let left = left.filter(|object| !wanted.contains_key(&object.key()));
     told.chain(left.map(|object| (object.key(), status(object, json!({"parents": []}))))).collect()
+}
+
+fn revision(object: &Object) -> Option<String> {
+    object.meta.labels.get(label::REV).cloned()
 }
 
 /// Whether a route has a status of this controller.
@@ -79,7 +85,8 @@ mod tests {
             )
         };
         let text = format!(
-            "{}{}{}",
+            "{}{}{}{}",
+            "{apiVersion: v1, kind: Namespace, metadata: {name: n, labels: {istio.io/rev: blue}}}\n---\n",
             route("ours", CONTROLLER),
             route("others", "example.com/other"),
             "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: istio}, spec: {controllerName: istio.io/gateway-controller}}"
@@ -93,6 +100,8 @@ mod tests {
         let (out, wanted) = watch::channel(Wanted::default());
         let mut statuses = Statuses::new(out);
         statuses.tell(&compiler, false);
+        let revisions: Vec<Option<String>> = wanted.borrow().values().map(|status| status.revision.clone()).collect();
+        assert_eq!(revisions, [None, Some("blue".to_owned())]);
         let told: Vec<(String, Value)> =
             wanted.borrow().iter().map(|(key, status)| (key.name.clone(), status.wanted.clone())).collect();
         assert_eq!(told.len(), 2, "{told:?}");

@@ -29,6 +29,8 @@ pub struct Status {
     pub current: Value,
     /// What it should say, without times.
     pub wanted: Value,
+    /// The revision or tag that the object's label `istio.io/rev` names, or else that of its namespace.
+    pub revision: Option<String>,
 }
 
 /// The statuses of all objects that should have one.

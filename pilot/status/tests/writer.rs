@@ -69,7 +69,10 @@ fn parents(message: &str) -> Value {
 fn wanted(current: &Value, message: &str) -> Wanted {
     let key = Key { kind: Kind::HttpRoute, namespace: "ns".into(), name: "r".into() };
     let api_version = "gateway.networking.k8s.io/v1".to_owned();
-    Arc::new(BTreeMap::from([(key, Status { api_version, current: current.clone(), wanted: parents(message) })]))
+    Arc::new(BTreeMap::from([(
+        key,
+        Status { api_version, current: current.clone(), wanted: parents(message), revision: None },
+    )]))
 }
 
 async fn until(what: &str, is: impl Fn() -> bool) {

@@ -13,6 +13,7 @@ mod root_config_maps;
 pub mod root_secret;
 pub mod signer;
 mod statuses;
+mod tags;
 pub mod tokens;
 mod watches;
 mod webhooks;
@@ -26,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 use self::access::AccessReviews;
 use self::election::{Elections, Work};
 use self::root_config_maps::RootConfigMaps;
+use self::statuses::Writes;
+use self::tags::Tags;
 use crate::cli::ServeArgs;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -102,10 +105,16 @@ pub async fn start(mut parts: Parts<'_>) -> anyhow::Result<()> {
     if let Some(running) = parts.webhooks {
         webhooks::start(&mut parts, running, &elections);
     }
-    let Parts { cluster, settings, trust, published, views, access, metrics, statuses, tasks, .. } = parts;
+    let Parts { cluster, args, settings, trust, published, views, access, metrics, statuses, tasks, .. } = parts;
     if settings.gateway_statuses {
-        let leads = elections.join(Work::GatewayStatus, tasks);
-        statuses::start(cluster, statuses, leads, metrics, tasks)?;
+        let (told, tags) = watch::channel(Tags::new(&settings.revision));
+        let (client, namespace) = (cluster.client.clone(), args.namespace.clone());
+        tasks.spawn("revision tags", async move {
+            tags::follow(client, namespace, told).await;
+            Ok(())
+        });
+        let writes = Writes { wanted: statuses, tags, leads: elections.join(Work::GatewayStatus, tasks) };
+        statuses::start(cluster, writes, metrics, tasks)?;
     }
     if let Some(signing) = &trust.signing {
         let writer = RootConfigMaps {
