@@ -165,13 +165,15 @@ impl Cluster {
         }
     }
 
-    /// Gives a command what a user of the cluster has: kubectl and helm in PATH, and KUBECONFIG.
+    /// Gives a command what a user of the cluster has: kubectl, helm and this checkout's programs in PATH, and KUBECONFIG.
     ///
     /// # Errors
     /// When PATH would not be one.
     pub fn environment<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = [self.folder.join("bin")].into_iter().chain(std::env::split_paths(&path));
+        // Tests lie in a folder below the one of the programs.
+        let programs = std::env::current_exe()?.ancestors().nth(2).map(Path::to_owned);
+        let folders = [self.folder.join("bin")].into_iter().chain(programs).chain(std::env::split_paths(&path));
         Ok(command.env("PATH", std::env::join_paths(folders)?).env("KUBECONFIG", self.kubeconfig()))
     }
 

@@ -5,11 +5,14 @@ use crate::cluster::{Cluster, checkout};
 use crate::command;
 use anyhow::{Context, Result, ensure};
 use std::collections::VecDeque;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Instant;
 
 /// What every `helm` command of a page gets beside its own arguments, as the pages tell who has the images elsewhere.
 const VALUES: &str = "global: {hub: docker.io/tiphys, tag: test}\n";
+
+const VALUES_FILE: &str = "images.yaml";
 
 /// Appends the values to those commands of helm that take any.
 const HELM: &str = r#"helm() {
@@ -37,7 +40,7 @@ pub struct Page {
     cluster: Cluster,
     name: String,
     blocks: VecDeque<Block>,
-    values: tempfile::NamedTempFile,
+    folder: tempfile::TempDir,
 }
 
 impl Page {
@@ -47,9 +50,11 @@ impl Page {
     /// When it cannot be read.
     pub fn read(cluster: &Cluster, name: &str) -> Result<Page> {
         let text = std::fs::read_to_string(checkout().join(name)).with_context(|| name.to_owned())?;
-        let values = tempfile::NamedTempFile::new()?;
-        std::fs::write(values.path(), VALUES)?;
-        Ok(Page { cluster: cluster.clone(), name: name.to_owned(), blocks: blocks(&text).into(), values })
+        // Pages write files beside the charts.
+        let folder = tempfile::tempdir()?;
+        symlink(checkout().join("charts").canonicalize()?, folder.path().join("charts"))?;
+        std::fs::write(folder.path().join(VALUES_FILE), VALUES)?;
+        Ok(Page { cluster: cluster.clone(), name: name.to_owned(), blocks: blocks(&text).into(), folder })
     }
 
     /// Runs the next block, which must stand below `heading`, and gives what it prints.
@@ -60,7 +65,7 @@ impl Page {
         let block = self.next(heading)?;
         let script = format!("set -euo pipefail\n{HELM}{}", block.text);
         let mut bash = Command::new("bash");
-        bash.args(["-c", &script]).current_dir(checkout()).env("VALUES", self.values.path());
+        bash.args(["-c", &script]).current_dir(self.folder.path()).env("VALUES", self.folder.path().join(VALUES_FILE));
         let started = Instant::now();
         let output = command::finish(self.cluster.environment(&mut bash)?);
         println!("{}:{} took {:.1} s", self.name, block.line, started.elapsed().as_secs_f64());
