@@ -89,6 +89,7 @@ fn the_control_plane_reads_the_kinds_that_it_knows() -> Result<()> {
 fn no_role_allows_more_than_it_must() -> Result<()> {
     let Some(helm) = helm("no_role_allows_more_than_it_must") else { return Ok(()) };
     let signer = Release::of("istiod").set("global.certSigners={example.com/mesh}");
+    let signer = signer.set("env.CA_TRUSTED_NODE_ACCOUNTS=kube-system/ztunnel");
     let mut allowed = BTreeSet::new();
     for release in [Release::of("base"), Release::of("istiod"), signer, Release::of("gateway")] {
         for (role, resource, verb) in rights(&release, &helm)? {
