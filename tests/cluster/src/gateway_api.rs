@@ -14,11 +14,27 @@ const MODULE: &str = "sigs.k8s.io/gateway-api@v1.6.3";
 /// # Errors
 /// When the module cannot be had, or the API server refuses them.
 pub fn install(cluster: &Cluster) -> Result<()> {
+    apply(cluster, &[folder("standard")?])
+}
+
+/// Installs those kinds that are only in the experimental channel, beside the standard one. They stay.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_experimental(cluster: &Cluster) -> Result<()> {
+    let folder = folder("experimental")?;
+    let kinds = ["xbackends", "xbackendtrafficpolicies", "xmeshes"];
+    apply(cluster, &kinds.map(|kind| format!("{folder}/gateway.networking.x-k8s.io_{kind}.yaml")))
+}
+
+fn folder(channel: &str) -> Result<String> {
     let told: Value = serde_json::from_str(&command::run(&["go", "mod", "download", "-json", MODULE])?)?;
-    let folder = format!("{}/config/crd/standard", told["Dir"].as_str().context("the folder of the module")?);
-    let apply = ["apply", "--server-side", "--force-conflicts", "--filename", &folder];
-    cluster.kubectl(&apply)?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "--filename", &folder];
-    let _ = cluster.kubectl(&wait);
+    Ok(format!("{}/config/crd/{channel}", told["Dir"].as_str().context("the folder of the module")?))
+}
+
+fn apply(cluster: &Cluster, files: &[String]) -> Result<()> {
+    let files: Vec<&str> = files.iter().flat_map(|file| ["--filename", file]).collect();
+    cluster.kubectl(&[["apply", "--server-side", "--force-conflicts"].as_slice(), &files].concat())?;
+    let _ = cluster.kubectl(&[["wait", "--for=condition=Established", "--timeout=30s"].as_slice(), &files].concat());
     Ok(())
 }

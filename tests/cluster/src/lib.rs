@@ -2,6 +2,7 @@
 //! Tests on a real Kubernetes. The program `cluster` (src/bin/cluster) brings one up on this machine; [`Cluster`] is a test's hand on
 //! it: everything goes through kubectl and helm, as a user's hand would. README.md beside this crate says how to run both.
 
+pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod folder;
@@ -12,6 +13,8 @@ pub mod mesh;
 pub mod namespace;
 pub mod page;
 pub mod pod;
+pub mod process;
+pub mod traffic;
 
 pub use cluster::Cluster;
 pub use load::Load;

@@ -39,6 +39,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// One that others made, such as the control plane's: it stays.
+    pub fn existing(cluster: &Cluster, name: &str) -> std::mem::ManuallyDrop<Namespace> {
+        std::mem::ManuallyDrop::new(Namespace { cluster: cluster.clone(), name: name.to_owned() })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

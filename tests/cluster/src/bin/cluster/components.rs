@@ -61,6 +61,9 @@ fn api_server(plan: &Plan, node: &Node) -> Vec<String> {
     flags([
         ("advertise-address", node.ip.to_string()),
         ("allow-privileged", "true".into()),
+        ("audit-log-maxsize", "500".into()),
+        ("audit-log-path", text(node.logs.join("audit.log"))),
+        ("audit-policy-file", text(node.etc().join("audit.yaml"))),
         ("authorization-mode", "Node,RBAC".into()),
         ("client-ca-file", pki("ca.crt")),
         ("etcd-servers", "http://127.0.0.1:2379".into()),

@@ -15,9 +15,25 @@ const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// # Errors
 /// When one cannot be written.
 pub fn write(plan: &Plan, node: &Node) -> Result<()> {
+    write_private(&node.etc().join("audit.yaml"), &audit().to_string())?;
     write_private(&node.etc().join("kubelet.yaml"), &kubelet(plan).to_string())?;
     write_private(&node.etc().join("containerd.toml"), &containerd(images::snapshotter(node)?))?;
     write_private(&node.folder.join("lib/cni/net.d/10-pods.conflist"), &cni(node).to_string())
+}
+
+/// What control planes of the mesh ask of the API server is written down, without contents: tests hold it against their roles.
+/// <https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/>
+fn audit() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": true,
+        "rules": [
+            { "level": "Metadata", "userGroups": ["system:serviceaccounts:istio-system"] },
+            { "level": "None" },
+        ],
+    })
 }
 
 /// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
