@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tiphys_ca::{Authenticators, Credentials};
+use tiphys_xds::ConnectionInfo;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Extensions, Status};
 use tower::{Layer, Service};
 
@@ -79,7 +79,7 @@ where
         let layer = self.layer.clone();
         Box::pin(async move {
             if !request.uri().path().starts_with(CERTIFICATES) {
-                let tcp = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+                let tcp = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.remote);
                 match peer_of(credentials_of(&request), tcp, &layer).await {
                     Ok(peer) => drop(request.extensions_mut().insert(peer)),
                     Err(status) => return Ok(status.into_http()),

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::json;
 use tiphys_view::Views;
-use tiphys_xds::{AdsService, Options};
+use tiphys_xds::{AdsService, Options, incoming};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 
 use crate::authenticate::AuthenticateLayer;
@@ -64,7 +63,7 @@ impl Ports<'_> {
         let counted = ads_options(self.args, self.settings).transport().layer(GrpcMetricsLayer(self.metrics.clone()));
         let mut transport = counted.layer(AuthenticateLayer::plaintext());
         let serving =
-            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(nodelay(listener), stop);
+            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(incoming(listener), stop);
         tasks.spawn("grpc", async move { serving.await.map_err(Into::into) });
         Ok(Some(address))
     }
@@ -123,12 +122,6 @@ pub fn pages(
     let stop = tasks.stop.clone().cancelled_owned();
     tasks.spawn(what, async move { http::serve(listener, http::router(shown), stop).await.map_err(Into::into) });
     Ok(Some(address))
-}
-
-/// Small responses do not wait for acknowledgements.
-fn nodelay(listener: TcpListener) -> impl tokio_stream::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
-    use tokio_stream::StreamExt;
-    TcpListenerStream::new(listener).map(|tcp| tcp.inspect(|tcp| drop(tcp.set_nodelay(true))))
 }
 
 /// How streams are served.

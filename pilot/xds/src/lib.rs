@@ -6,6 +6,7 @@
 //! view. Differences are encoded once and shared by all streams that need the same one.
 
 mod entry;
+mod gathering;
 mod hub;
 mod selection;
 mod service;
@@ -16,6 +17,7 @@ mod types;
 mod wire;
 
 pub use entry::Entry;
+pub use gathering::{ConnectionInfo, Gathering, incoming};
 pub use service::{AdsService, Options};
 pub use source::{Answer, ClientView, ConfigSource, Later, OtherRequest, Peer, Resources, StreamEvent};
 pub use table::{Diff, Table};

@@ -5,6 +5,7 @@
 //! client: a stream's body gives the transport the session's shared pieces. The transport asks for the next piece when the client's
 //! flow control window has room, and only then is the next response chosen: so a slow client costs nothing and delays nobody.
 
+use crate::gathering::{ConnectionInfo, Pieces};
 use crate::hub::Hub;
 use crate::session::{Context, Request, Session};
 use crate::wire::{Outgoing, Variant};
@@ -157,6 +158,7 @@ impl<S: ConfigSource> AdsService<S> {
             drain: WatchStream::new(shared.drain.subscribe()),
             turn: (number % DRAIN_TURNS) as u32,
             ends_at: shared.options.max_connection_age.map(|age| Instant::now() + jittered(age)),
+            pieces: request.extensions().get::<ConnectionInfo>().map(|connection| connection.pieces.clone()),
             requests: Streaming::new_request(decoder, request.into_body(), None, Some(shared.options.max_request)),
             session: Session::new(shared.context.clone(), variant, peer, number),
             timer: None,
@@ -279,6 +281,8 @@ struct AdsBody<S: ConfigSource, M> {
     ends_at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     outgoing: Option<Outgoing>,
+    /// Where the transport finds the pieces again; none where it encrypts them.
+    pieces: Option<Arc<Pieces>>,
     /// When the transport was offered it.
     offered: Instant,
     /// How the stream ended: its status while the trailers are still to be sent.
@@ -358,6 +362,9 @@ where
         let this = &mut *self;
         loop {
             if let Some(piece) = this.outgoing.as_mut().and_then(Iterator::next) {
+                if let Some(pieces) = &this.pieces {
+                    pieces.give(&piece);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if this.outgoing.take().is_some() {

@@ -15,7 +15,7 @@ use tiphys_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use tiphys_proto::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use tiphys_proto::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use tiphys_proto::envoy::extensions::filters::network::http_connection_manager::v3 as http;
-use tiphys_xds::{AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Table};
+use tiphys_xds::{AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Table, incoming};
 use tokio::sync::watch;
 
 /// The arguments of a control plane that matter here; others are taken and passed over.
@@ -68,8 +68,7 @@ pub async fn serve(settings: &Settings) -> Result<()> {
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(settings.address)?;
-    let incoming = tonic::transport::server::TcpIncoming::from(socket.listen(4096)?).with_nodelay(Some(true));
-    let mut server = tokio::spawn(server.serve_with_incoming(incoming));
+    let mut server = tokio::spawn(server.serve_with_incoming(incoming(socket.listen(4096)?)));
     let read = |change: Change| std::fs::read(settings.config.join(change.file())).unwrap_or_default();
     let mut seen = Change::ALL.map(read);
     loop {
