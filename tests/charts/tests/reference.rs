@@ -169,7 +169,6 @@ const OTHER_DEFAULTS: &[(&str, &str)] = &[
     ("istiod: global.proxy_init.image", "Tiphys's own image"),
     ("istiod: resources.requests.cpu", "less is needed"),
     ("istiod: resources.requests.memory", "less is needed"),
-    ("gateway: imagePullPolicy", "a registry that is away does not keep gateways from starting"),
     ("istiod: seccompProfile", "what the Pod Security Standard `restricted` asks for"),
 ];
 
