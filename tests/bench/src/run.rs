@@ -29,9 +29,9 @@ pub struct Settings {
     /// How many times each object changes.
     #[arg(long, default_value_t = 20)]
     times: usize,
-    /// Where the results go as JSON.
-    #[arg(long, default_value = "target/bench/results.json")]
-    json: PathBuf,
+    /// Where the results go as JSON; unset means results.json in the folder `--work`.
+    #[arg(long)]
+    json: Option<PathBuf>,
     #[command(flatten)]
     size: Size,
 }
@@ -46,9 +46,10 @@ pub async fn run(settings: &Settings) -> Result<()> {
             reports.push(report);
         }
     }
-    std::fs::write(&settings.json, serde_json::to_string_pretty(&reports)?)
-        .with_context(|| format!("cannot write {}", settings.json.display()))?;
-    println!("\nresults: {}", settings.json.display());
+    let json = settings.json.clone().unwrap_or_else(|| settings.work.join("results.json"));
+    std::fs::write(&json, serde_json::to_string_pretty(&reports)?)
+        .with_context(|| format!("cannot write {}", json.display()))?;
+    println!("\nresults: {}", json.display());
     Ok(())
 }
 
