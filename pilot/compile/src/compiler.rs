@@ -6,7 +6,7 @@ use crate::endpoints::{EndpointInputs, EndpointTable, touched};
 use crate::gateway::{self, AddressInputs, GatewayApi};
 use crate::lower::Table;
 use crate::references::References;
-use crate::security::{self, Security};
+use crate::security::{self, Rollout, Security};
 use crate::selection::Selection;
 use crate::services::ServiceTable;
 use crate::wanted::{WantedInputs, WantedTable};
@@ -45,6 +45,9 @@ pub struct Compiler {
     peers: Table<PeerAuthentication>,
     requests: Table<RequestAuthentication>,
     authorization: Table<AuthorizationPolicy>,
+    rollout: Rollout,
+    /// A step of it was passed.
+    rollout_moved: bool,
     /// What is named and not there.
     references: Vec<(Key, Problem)>,
     current: Option<Arc<Snapshot>>,
@@ -77,9 +80,29 @@ impl Compiler {
             peers: Table::new(Kind::PeerAuthentication, security::lower_peer),
             requests: Table::new(Kind::RequestAuthentication, security::lower_request),
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
+            rollout: Rollout::new(false),
+            rollout_moved: false,
             references: Vec::new(),
             current: None,
         }
+    }
+
+    /// Has changes of mutual TLS made in steps ([`Rollout`]); whoever asks for it has to say when a step is passed.
+    #[must_use]
+    pub fn with_ordered_mutual_tls(mut self) -> Self {
+        self.rollout = Rollout::new(true);
+        self
+    }
+
+    /// How far a change of mutual TLS is, as of the last snapshot.
+    pub fn rollout(&self) -> &Rollout {
+        &self.rollout
+    }
+
+    /// The proxies have taken the present step of a change of mutual TLS: the next snapshot makes the next one.
+    pub fn pass_rollout(&mut self) {
+        self.rollout.pass();
+        self.rollout_moved = true;
     }
 
     /// Puts another mesh configuration in force.
@@ -95,9 +118,13 @@ impl Compiler {
         self.store.apply(key, object);
     }
 
-    fn security(&self) -> Security {
+    fn security(&mut self) -> Security {
+        let peers = self.peers.sorted().clone();
+        self.rollout.want(&peers);
         Security {
-            peers: self.peers.sorted().clone(),
+            peers,
+            told: self.rollout.told().clone(),
+            outdated: self.rollout.outdated(),
             requests: self.requests.sorted().clone(),
             authorization: self.authorization.sorted().clone(),
         }
@@ -122,7 +149,8 @@ impl Compiler {
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let changed = self.store.take_changed();
         let mut all = std::mem::take(&mut self.mesh_changed) || self.current.is_none();
-        if let (Some(current), false, true) = (&self.current, all, changed.is_empty()) {
+        let moved = std::mem::take(&mut self.rollout_moved);
+        if let (Some(current), false, true) = (&self.current, all || moved, changed.is_empty()) {
             return current.clone();
         }
         // Annotations of namespaces and labels of nodes are inherited by what lives in them.

@@ -63,6 +63,13 @@ fn moved_only(now: &ServiceEntry, then: &ServiceEntry) -> bool {
     now.resolution == Resolution::Static && *now == ServiceEntry { endpoints: now.endpoints.clone(), ..then.clone() }
 }
 
+impl Due {
+    /// Nothing of what came in.
+    pub fn nothing(since: Instant) -> Self {
+        Self { changes: Vec::new(), mesh: false, since }
+    }
+}
+
 impl Gather {
     /// Takes changes in; `before` gives the object that a change takes the place of.
     pub fn add<'a>(

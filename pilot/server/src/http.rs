@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::debug::{self, Access};
 use crate::log::{Log, SCOPES};
 use crate::metrics::Metrics;
+use crate::rollout::Board;
 use crate::settings::Settings;
 use crate::version;
 use crate::writer::{ObjectsQuery, Published};
@@ -42,6 +43,8 @@ pub struct Shown {
     pub settings: Arc<Settings>,
     /// Name of this cluster.
     pub cluster: Arc<str>,
+    /// Changes of mutual TLS on their way.
+    pub rollouts: Arc<Board>,
 }
 
 /// All pages.

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod ports;
 pub mod push_status;
 pub mod pushes;
+pub mod rollout;
 pub mod serve;
 pub mod settings;
 pub mod statuses;

@@ -90,6 +90,11 @@ impl What {
         Self { names: "the first picture".to_owned(), routine: false }
     }
 
+    /// Nothing changed: it is the next step of a change of mutual TLS.
+    pub fn next_step() -> Self {
+        Self { names: "the next step of mutual TLS".to_owned(), routine: false }
+    }
+
     /// Tells that no push was needed.
     pub fn had_no_effect(&self, after: Duration) {
         let (what, time) = (&self.names, millis(after));

@@ -30,6 +30,7 @@ pub use crate::ports::Bound;
 use crate::ports::{Ports, ads_options, pages};
 use crate::push_status::push_status;
 use crate::pushes::{Pushes, Told};
+use crate::rollout::Rollouts;
 use crate::settings::{self, Settings};
 use crate::statuses::Statuses;
 use crate::tasks::Tasks;
@@ -105,6 +106,12 @@ fn compile_settings(args: &ServeArgs) -> tiphys_compile::Settings {
     tiphys_compile::Settings::from_pairs(std::env::vars().chain(flags))
 }
 
+/// A compiler without objects.
+fn compiler(args: &ServeArgs, settings: &Settings, mesh: &MeshConfig) -> Compiler {
+    let compiler = Compiler::new(mesh, compile_settings(args));
+    if settings.mtls_rollout.is_ordered() { compiler.with_ordered_mutual_tls() } else { compiler }
+}
+
 /// How long changes gather.
 fn debounce(settings: &Settings) -> Debounce {
     Debounce { after: settings.debounce_after, max: settings.debounce_max, endpoints: settings.debounce_endpoints }
@@ -165,7 +172,9 @@ impl Server {
         let (asker, debug_queries) = debug::ads::queries();
         let told = Told { pushes: pushes.clone(), asker };
         let views = Arc::new(views(&settings, told, cluster.as_ref().map(|_| &access)));
-        let compiler = Compiler::new(&mesh, compile_settings(&args));
+        let compiler = compiler(&args, &settings, &mesh);
+        let rollouts = Rollouts::new(views.clone(), settings.mtls_rollout, &metrics)?;
+        let board = rollouts.board();
 
         let left_out = Arc::downgrade(&views);
         metrics.collect(Box::new(move |metrics| {
@@ -193,6 +202,7 @@ impl Server {
             statuses: Statuses::new(statuses),
             tokens: trust.tokens.clone(),
             pods: trust.pods.clone(),
+            rollouts,
         };
         trust.follow_mesh(published.clone(), &mut tasks);
         let ads = AdsService::new(views.clone(), ads_options(&args, &settings));
@@ -208,6 +218,7 @@ impl Server {
             authenticators: trust.authenticators.clone(),
             settings: settings.clone(),
             cluster: args.cluster_id.as_str().into(),
+            rollouts: board,
         };
         let debugged = shown.clone();
         tasks.spawn("debug", async move {

@@ -13,6 +13,7 @@ pub use identity::{CertProvider, IDENTITY_TABLE, IdentitySettings};
 
 use tiphys_webhook::admission::NativeSidecars;
 
+use crate::rollout::Patience;
 use crate::webhooks;
 
 /// A setting that is obeyed: a row of docs/settings.md.
@@ -94,6 +95,16 @@ pub const TABLE: &[Setting] = &[
         name: "PILOT_ENABLE_GATEWAY_API_STATUS",
         default: "true",
         meaning: "Whether statuses of the Gateway API's objects are written",
+    },
+    Setting {
+        name: "TIPHYS_MTLS_ROLLOUT_TIMEOUT",
+        default: "10s",
+        meaning: "How long a change of mutual TLS modes waits for proxies that do not take one of its steps; 0 makes changes at once",
+    },
+    Setting {
+        name: "TIPHYS_MTLS_ROLLOUT_SETTLE",
+        default: "1s",
+        meaning: "Time between two steps of a change of mutual TLS modes, in which proxies put in force what they acknowledged",
     },
     Setting {
         name: "SHARED_MESH_CONFIG",
@@ -254,6 +265,8 @@ pub struct Settings {
     pub gateway_statuses: bool,
     /// ConfigMap whose MeshConfig lies beneath that of the mounted file; empty for none.
     pub shared_mesh_config: String,
+    /// How changes of mutual TLS modes are made.
+    pub mtls_rollout: Patience,
     /// The authority, who accepts credentials, who writes.
     pub identity: IdentitySettings,
 }
@@ -296,6 +309,10 @@ impl Settings {
             identity: IdentitySettings::read(&read)?,
             gateway_statuses: read.bool("PILOT_ENABLE_GATEWAY_API_STATUS")?,
             shared_mesh_config: read.text("SHARED_MESH_CONFIG"),
+            mtls_rollout: Patience {
+                timeout: read.duration("TIPHYS_MTLS_ROLLOUT_TIMEOUT")?,
+                settle: read.duration("TIPHYS_MTLS_ROLLOUT_SETTLE")?,
+            },
         })
     }
 
@@ -332,6 +349,7 @@ impl Default for Settings {
             identity: IdentitySettings::default(),
             gateway_statuses: true,
             shared_mesh_config: String::new(),
+            mtls_rollout: Patience { timeout: Duration::from_secs(10), settle: Duration::from_secs(1) },
         }
     }
 }

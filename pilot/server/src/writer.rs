@@ -12,7 +12,7 @@ use tiphys_api::{Key, Kind, Object, Severity};
 use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::{Compiler, Snapshot};
 use tiphys_source::{Batch, Change, Report, ReportId, in_force};
-use tiphys_view::Views;
+use tiphys_view::{Pushed, Views};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
@@ -21,6 +21,7 @@ use crate::kubernetes::live_pods::LivePodIndex;
 use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 use crate::pushes::{Pushes, What};
+use crate::rollout::{Rollouts, StepPush};
 use crate::statuses::Statuses;
 
 /// A question that only the writer can answer.
@@ -74,6 +75,8 @@ pub struct WriterParts {
     pub tokens: Option<Arc<DevTokenIssuer>>,
     /// Told of the pods that live.
     pub pods: LivePodIndex,
+    /// Takes changes of mutual TLS through their steps.
+    pub rollouts: Rollouts,
 }
 
 /// The only task that changes the picture of the mesh.
@@ -92,8 +95,9 @@ pub struct Writer {
 /// What a thread made of changes.
 struct Made {
     compiler: Compiler,
+    generation: u64,
     /// None when nothing that matters changed.
-    generation: Option<u64>,
+    pushed: Option<Pushed>,
     services: usize,
     took: std::time::Duration,
 }
@@ -120,7 +124,7 @@ impl Writer {
         loop {
             let ready = self.waiting_for.is_empty();
             let due = self.gather.due(&self.parts.debounce).filter(|_| ready);
-            let wake = [due, self.parts.pushes.due()].into_iter().flatten().min();
+            let wake = [due, self.parts.pushes.due(), self.parts.rollouts.due()].into_iter().flatten().min();
             tokio::select! {
                 batch = self.parts.batches.recv() => match batch {
                     Some(batch) => self.take(batch).await?,
@@ -129,8 +133,14 @@ impl Writer {
                 () = self.parts.mesh_texts.changed() => self.take_mesh(),
                 Some(answer) = self.parts.queries.recv() => self.answer(answer),
                 () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
-                    self.parts.pushes.close(Instant::now());
-                    if ready && let Some(due) = self.gather.take(&self.parts.debounce, Instant::now()) {
+                    let now = Instant::now();
+                    self.parts.pushes.close(now);
+                    let step = ready && self.parts.rollouts.look(now);
+                    if step && let Some(compiler) = &mut self.compiler {
+                        compiler.pass_rollout();
+                    }
+                    let due = self.gather.take(&self.parts.debounce, now).filter(|_| ready);
+                    if let Some(due) = due.or_else(|| step.then(|| Due::nothing(now))) {
                         self.push(due).await?;
                     }
                 }
@@ -188,7 +198,7 @@ impl Writer {
     fn all_due(&mut self) -> Due {
         let all = Debounce { after: std::time::Duration::ZERO, max: std::time::Duration::ZERO, endpoints: true };
         let due = self.gather.take(&all, Instant::now());
-        due.unwrap_or(Due { changes: Vec::new(), mesh: false, since: self.started })
+        due.unwrap_or(Due::nothing(self.started))
     }
 
     /// Makes a picture that nobody is served, for what it wants.
@@ -300,6 +310,7 @@ impl Writer {
         let touched = changes.iter().any(|change| change.key.kind.is_gateway_api());
         let what = match first {
             true => What::first(),
+            false if changes.is_empty() && !mesh => What::next_step(),
             false => What::changed(changes.iter().map(|change| &change.key), mesh),
         };
         metrics.push_triggers.with_label_values(&[if mesh { "global" } else { trigger(&changes) }]).inc();
@@ -315,15 +326,18 @@ impl Writer {
             let services = snapshot.services.all.len();
             let generation = snapshot.generation;
             let serves = views.snapshot().is_none_or(|served| served.generation != generation);
-            if serves {
+            let pushed = serves.then(|| {
                 log_warnings(&compiler, before.as_deref(), &snapshot);
                 pushes.begin(generation, named, since);
                 let pushed = views.advance(snapshot);
                 pushes.told(generation, pushed);
-            }
-            Made { compiler, generation: serves.then_some(generation), services, took }
+                pushed
+            });
+            Made { compiler, generation, pushed, services, took }
         });
-        let Made { compiler, generation, services, took } = made.await?;
+        let Made { compiler, generation, pushed, services, took } = made.await?;
+        let step = StepPush { generation, changed: pushed.map_or(0, |pushed| pushed.changed), what: &what.names };
+        self.parts.rollouts.pushed(compiler.rollout(), step, Instant::now());
         metrics.snapshot.observe(took.as_secs_f64());
         metrics.services.set(i64::try_from(services).unwrap_or(i64::MAX));
         metrics.count_objects(compiler.store().counts());
@@ -336,7 +350,7 @@ impl Writer {
         }
         self.parts.statuses.tell(&compiler, touched);
         self.tell_wanted(compiler);
-        if generation.is_none() {
+        if pushed.is_none() {
             what.had_no_effect(since.elapsed());
         }
         Ok(())

@@ -147,6 +147,17 @@ impl ClientState {
         }
     }
 
+    /// Generation of the last snapshot of which it took everything.
+    pub fn synced(&self) -> u64 {
+        self.progress().1
+    }
+
+    /// Whether it refused what it was last sent of one of these types.
+    pub fn refuses(&self, types: &[ResourceType]) -> bool {
+        let progress = self.progress();
+        types.iter().any(|ty| progress.0.get(ty).is_some_and(|state| state.error.is_some()))
+    }
+
     pub fn info(&self) -> ClientInfo {
         let progress = self.progress();
         ClientInfo {

@@ -44,7 +44,7 @@ fn outbound_world(cx: &Context<'_>) -> Fingerprint {
         snapshot.mesh.fingerprint(),
         cx.scope.services_fingerprint(),
         snapshot.destination_rules.fingerprint(),
-        &snapshot.security.peers,
+        &snapshot.security.told,
         passes_sni(cx),
     ))
 }

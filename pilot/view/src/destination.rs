@@ -93,7 +93,7 @@ impl<'a> Destination<'a> {
         if (self.service.resolution == Resolution::Passthrough || self.dials_address()) && !self.all_take_mtls(cx) {
             return false;
         }
-        cx.snapshot.security.namespace_mode(mesh, &self.service.namespace) != Some(MutualTls::Disable)
+        !cx.snapshot.security.told.namespace_is_off(mesh, &self.service.namespace)
     }
 
     /// As [`Self::is_passthrough`], by the policy as it was written for the subset or host, whatever its ports say.
@@ -123,17 +123,13 @@ fn endpoints(cx: &Context<'_>, service: &Service) -> Marked<ServiceEndpoints> {
 
 /// Places of endpoints that state mutual TLS although a PeerAuthentication switches it off for their port.
 fn plaintext(cx: &Context<'_>, endpoints: &ServiceEndpoints) -> Vec<u32> {
-    let (mesh, security) = (&cx.snapshot.mesh, &cx.snapshot.security);
-    let disables = |mode: Option<MutualTls>| mode == Some(MutualTls::Disable);
-    let anywhere =
-        security.peers.iter().any(|policy| disables(policy.mode) || policy.ports.values().any(|m| disables(*m)));
-    if !anywhere {
+    let (mesh, told) = (&cx.snapshot.mesh, &cx.snapshot.security.told);
+    if told.all_take_mtls() {
         return Vec::new();
     }
     let plain = |endpoint: &Endpoint| {
         endpoint.takes_mtls()
-            && security.modes_of(mesh, &endpoint.namespace, &endpoint.labels).of_port(endpoint.port)
-                == MutualTls::Disable
+            && told.modes_of(mesh, &endpoint.namespace, &endpoint.labels).of_port(endpoint.port) == MutualTls::Disable
     };
     let places = (0..).zip(&endpoints.endpoints).filter(|(_, endpoint)| plain(endpoint));
     places.map(|(place, _)| place).collect()

@@ -28,7 +28,7 @@ fn world(cx: &Context<'_>) -> Fingerprint {
         snapshot.mesh.fingerprint(),
         cx.scope.services_fingerprint(),
         snapshot.destination_rules.fingerprint(),
-        &snapshot.security.peers,
+        &snapshot.security.told,
         passes_sni(cx),
     ))
 }

@@ -9,6 +9,7 @@ use crate::world::ProxyWorld;
 use crate::{Context, Generator, NoteKind};
 use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::time::Duration;
 use tiphys_model::{
     Fingerprint, INBOUND_PASSTHROUGH, InterceptionMode, Marked, OutboundMode, PASSTHROUGH, PeerModes, Protocol,
     ProxyType, Str,
@@ -111,8 +112,21 @@ fn outbound(cx: &Context<'_>, environment: &Marked<Environment>, catch_all: Opti
     plan.listeners.iter().map(|input| entry(cx, input, outbound::listener)).collect()
 }
 
+/// While a change of mutual TLS is on its way, a port takes plain text and TLS at once. A client of TLS says so with its first bytes; one of
+/// plain text may wait for the server to speak first (MySQL, SMTP), and must not wait for ever.
+const SPEAK_FIRST: Duration = Duration::from_secs(1);
+
+fn inbound_environment(cx: &Context<'_>, environment: &Marked<Environment>) -> Marked<Environment> {
+    let changing = cx.snapshot.security.is_changing(&cx.snapshot.mesh, &cx.proxy.namespace, &cx.proxy.labels);
+    if !changing || !environment.detection_timeout.is_zero() {
+        return environment.clone();
+    }
+    Marked::new(Environment { detection_timeout: SPEAK_FIRST, ..Environment::clone(environment) })
+}
+
 fn inbound(cx: &Context<'_>, environment: &Marked<Environment>) -> Vec<Entry> {
     let proxy = cx.proxy;
+    let environment = &inbound_environment(cx, environment);
     let modes = cx.snapshot.security.modes_of(&cx.snapshot.mesh, &proxy.namespace, &proxy.labels);
     let security = security_filters(cx);
     let served = inbound_ports(cx, environment);

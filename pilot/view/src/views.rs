@@ -4,6 +4,7 @@
 use crate::class::Class;
 use crate::client::{ClientInfo, ClientState, Resolved};
 use crate::node::authorize;
+use crate::progress::{Behind, Left, lag};
 use crate::secrets::{Asking, GatewaysMay, SecretAccess, secret};
 use crate::tables::Tables;
 use crate::{Context, Generator, Memo, Note, Notes, proxy_of};
@@ -80,6 +81,7 @@ pub struct Views {
     tables: Tables,
     classes: Mutex<HashMap<Fingerprint, Arc<Class>>>,
     clients: Mutex<BTreeMap<u64, Arc<ClientState>>>,
+    left: Mutex<Left>,
     connections: AtomicU64,
     access: Box<dyn SecretAccess>,
     identity_check: bool,
@@ -102,6 +104,7 @@ impl Views {
             tables: Tables::default(),
             classes: Mutex::default(),
             clients: Mutex::default(),
+            left: Mutex::default(),
             connections: AtomicU64::new(0),
             access: Box::new(GatewaysMay),
             identity_check: true,
@@ -136,6 +139,21 @@ impl Views {
     /// The connected proxies in the order in which they came.
     pub fn clients(&self) -> Vec<ClientInfo> {
         lock(&self.clients).values().map(|client| client.info()).collect()
+    }
+
+    /// The proxies that have not taken a snapshot by all that it brought for them: those that are connected, and those that left a moment
+    /// ago and may come back.
+    pub fn behind(&self, generation: u64) -> Vec<Behind> {
+        let clients: Vec<Arc<ClientState>> = lock(&self.clients).values().cloned().collect();
+        let connected = clients.iter().filter_map(|client| {
+            let lag = lag(client, generation)?;
+            Some(Behind { id: client.node.id.to_string(), lag })
+        });
+        let mut all: Vec<Behind> = connected.collect();
+        // A new connection may be there before the old one is seen to be gone.
+        let back = |id: &str| clients.iter().any(|client| &*client.node.id == id);
+        all.extend(lock(&self.left).behind(generation, Instant::now()).filter(|one| !back(&one.id)));
+        all
     }
 
     /// The view of one connection, for debug pages.
@@ -266,6 +284,7 @@ impl ConfigSource for Views {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(ClientState::new(connection, node, peer.clone()));
         lock(&self.clients).insert(connection, client.clone());
+        lock(&self.left).come(&client.node.id);
         self.observer.connected(&client.node);
         Ok(Client(client))
     }
@@ -314,6 +333,7 @@ impl ConfigSource for Views {
 
     fn disconnect(&self, client: Self::Client) {
         lock(&self.clients).remove(&client.0.connection);
+        lock(&self.left).leave(&client.0.node.id, client.0.synced(), Instant::now());
         self.observer.disconnected(&client.0.node);
     }
 }

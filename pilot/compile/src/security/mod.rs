@@ -2,24 +2,35 @@
 //! Security policies: lowering of each kind, and which of them hold for a workload.
 
 mod authorization;
+mod modes;
 mod peer;
 mod request;
+mod rollout;
+#[cfg(test)]
+mod rollout_tests;
 
 pub use authorization::lower as lower_authorization;
+pub use modes::{ClientPolicies, Peers};
 pub use peer::lower as lower_peer;
 pub use request::lower as lower_request;
+pub use rollout::{Rollout, Step};
 
+use modes::{Calls, MixedCalls};
+use std::collections::BTreeSet;
 use tiphys_api::istio::selector::{PolicyTargetReference, WorkloadSelector};
 use tiphys_model::{
-    AuthorizationPolicy, Fingerprint, Labels, Marked, Mesh, MutualTls, PeerAuthentication, PeerModes, PolicyTarget,
-    RequestAuthentication,
+    AuthorizationPolicy, Fingerprint, Labels, Marked, Mesh, MutualTls, PeerModes, PolicyTarget, RequestAuthentication,
 };
 
 /// All security policies, each list in the order of precedence.
 #[derive(Clone, Debug)]
 pub struct Security {
-    /// Modes of mutual TLS.
-    pub peers: Marked<Vec<Marked<PeerAuthentication>>>,
+    /// Modes of mutual TLS, as they are wanted.
+    pub peers: Peers,
+    /// What of them clients are told; while a change is on its way, that may be what was wanted before.
+    pub told: ClientPolicies,
+    /// What some clients may still act on although it is not what is wanted: servers take those, too.
+    pub outdated: Vec<ClientPolicies>,
     /// Tokens.
     pub requests: Marked<Vec<Marked<RequestAuthentication>>>,
     /// Who may call whom.
@@ -29,7 +40,7 @@ pub struct Security {
 impl Security {
     /// Stands for all policies.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&(&self.peers, &self.requests, &self.authorization))
+        Fingerprint::of(&(&self.peers, &self.told, &self.outdated, &self.requests, &self.authorization))
     }
 
     /// The authorization policies of a workload: the mesh's first, then its namespace's.
@@ -46,26 +57,34 @@ impl Security {
         })
     }
 
-    /// The modes of mutual TLS of a workload: its own policy over its namespace's over the mesh's.
+    /// The modes of mutual TLS of a workload: its own policy over its namespace's over the mesh's. It takes both where some clients may
+    /// call otherwise than is wanted.
     pub fn modes_of(&self, mesh: &Mesh, namespace: &str, labels: &Labels) -> PeerModes {
-        let inherited = self.namespace_mode(mesh, namespace).unwrap_or(MutualTls::Permissive);
-        let own = self.peers.iter().find(|policy| {
-            let in_reach = &*policy.namespace == namespace || policy.namespace == mesh.root_namespace;
-            let selects = |selector: &Labels| tiphys_model::labels_match(selector, labels);
-            in_reach && policy.selector.as_ref().is_some_and(selects)
-        });
-        let Some(own) = own else { return PeerModes { mode: inherited, ports: Default::default() } };
-        let mode = own.mode.unwrap_or(inherited);
-        PeerModes { mode, ports: own.ports.iter().map(|(port, of_port)| (*port, of_port.unwrap_or(mode))).collect() }
+        let mut modes = modes::modes_of(&self.peers, mesh, namespace, labels);
+        let Some(calls) = self.calls_of(mesh, namespace, labels) else { return modes };
+        let ports: BTreeSet<u32> = modes.ports.keys().copied().chain(calls.ports()).collect();
+        let of_port = |port| if calls.differ(Some(port)) { MutualTls::Permissive } else { modes.of_port(port) };
+        let ports = ports.into_iter().map(|port| (port, of_port(port))).collect();
+        if calls.differ(None) {
+            modes.mode = MutualTls::Permissive;
+        }
+        PeerModes { mode: modes.mode, ports }
     }
 
-    /// The mode that a namespace sets for all of its workloads, or inherits from the mesh; none when nobody says.
-    pub fn namespace_mode(&self, mesh: &Mesh, namespace: &str) -> Option<MutualTls> {
-        let of = |namespace: &str| {
-            let policy = self.peers.iter().find(|p| &*p.namespace == namespace && p.selector.is_none());
-            policy.and_then(|policy| policy.mode)
-        };
-        of(namespace).or_else(|| of(&mesh.root_namespace))
+    /// Whether a change of mutual TLS is on its way for a workload: some clients may call it otherwise than is wanted.
+    pub fn is_changing(&self, mesh: &Mesh, namespace: &str, labels: &Labels) -> bool {
+        let calls = self.calls_of(mesh, namespace, labels);
+        calls.is_some_and(|calls| calls.differ(None) || calls.ports().any(|port| calls.differ(Some(port))))
+    }
+
+    /// What clients do with a workload; none when all do as is wanted.
+    fn calls_of(&self, mesh: &Mesh, namespace: &str, labels: &Labels) -> Option<MixedCalls> {
+        if self.outdated.is_empty() {
+            return None;
+        }
+        let calls = |policies: &ClientPolicies| Calls::of(policies, mesh, namespace, labels);
+        let wanted = calls(&ClientPolicies::of(&self.peers));
+        Some(MixedCalls { wanted, outdated: self.outdated.iter().map(calls).collect() })
     }
 }
 

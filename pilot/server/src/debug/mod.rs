@@ -69,6 +69,7 @@ const PAGES: &[(&str, &str)] = &[
     ("krtz", "Collections of istiod's: not there"),
     ("mcsz", "Multi-cluster services: not supported"),
     ("mesh", "Settings of the mesh"),
+    ("mtls_rolloutz", "How far a change of mutual TLS is, and for whom it waits"),
     ("ndsz", "Names that a proxy resolves; ?proxyID=NAME.NAMESPACE"),
     ("networkz", "Gateways between networks"),
     ("push_status", "What the last picture leaves out or replaces, and why"),
@@ -104,6 +105,7 @@ pub fn router() -> Router<Shown> {
         .route("/debug/instancesz", get(services::instancesz))
         .route("/debug/list", get(list))
         .route("/debug/mesh", get(config::mesh))
+        .route("/debug/mtls_rolloutz", get(policies::mtls_rolloutz))
         .route("/debug/ndsz", get(dump::ndsz))
         .route("/debug/networkz", get(services::networkz))
         .route("/debug/push_status", get(config::push_status))
@@ -231,6 +233,7 @@ mod tests {
             authenticators: Authenticators::new(vec![Arc::new(Says)]),
             settings: Arc::new(Settings { debug_namespaces: ["ops".to_owned()].into(), ..Settings::default() }),
             cluster: "Kubernetes".into(),
+            rollouts: Arc::default(),
         }
     }
 

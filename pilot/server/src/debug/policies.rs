@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pages about policies as they were declared, by namespace: authorization and telemetry.
+//! Pages about policies as they were declared, by namespace: authorization and telemetry; and how far a change of mutual TLS is.
 
 use std::collections::BTreeMap;
 
@@ -62,4 +62,8 @@ pub(super) async fn pushcontext(State(shown): State<Shown>, RawQuery(query): Raw
         |policies| value!({"AuthorizationPolicies": policies, "NetworkGateways": null, "UnresolvedGateways": null}),
     );
     answer(query.as_deref(), made)
+}
+
+pub(super) async fn mtls_rolloutz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
+    json(query.as_deref(), &shown.rollouts.status())
 }
