@@ -9,7 +9,7 @@ use crate::client::{self, Request, Response};
 use crate::folder::RunFolder;
 use crate::net::{ControlPlanePorts, Net, ProxyPorts, check_free};
 use crate::plan::{self, Identity, Role, Workload};
-use crate::process::Process;
+use crate::process::{Paused, Process};
 use crate::programs::{self, Programs};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -190,6 +190,18 @@ impl Mesh {
         if let Some(mut process) = self.processes.remove(CONTROL_PLANE) {
             process.kill().await;
         }
+    }
+
+    /// Stops a workload's agent where it stands, until what comes back is dropped: its Envoy goes on with what it has.
+    ///
+    /// # Errors
+    /// When it does not run.
+    ///
+    /// # Panics
+    /// When the plan has no such workload.
+    pub fn pause_proxy(&self, workload: &str) -> Result<Paused> {
+        let name = proxy_name(self.workload(workload));
+        Ok(self.processes.get(&name).with_context(|| format!("{name} does not run"))?.pause())
     }
 
     /// Ends a workload's application at once.

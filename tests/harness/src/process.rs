@@ -22,6 +22,19 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// A program that stands still.
+#[derive(Debug)]
+pub struct Paused(Option<Pid>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // A group that is gone needs no signal.
+            let _ = kill_process_group(group, Signal::CONT);
+        }
+    }
+}
+
 impl Process {
     /// Starts `command` with `folder` as its working folder; what it prints goes to the end of `log`.
     ///
@@ -46,6 +59,13 @@ impl Process {
     /// The program's process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Stops the program, and what it started in its group, where they stand, until what comes back is dropped. It does not answer, and its
+    /// connections stay.
+    pub fn pause(&self) -> Paused {
+        self.signal(Signal::STOP);
+        Paused(self.group)
     }
 
     /// Fails when the program has ended, quoting the end of its log.
