@@ -81,11 +81,12 @@ fn istio(cluster: &Cluster) -> Result<()> {
 
 /// The revision that the application's pod is of.
 fn revision(cluster: &Cluster) -> Result<String> {
-    cluster.eventually("the former pod is gone", PATIENCE, || {
+    cluster.eventually("one pod that stays", PATIENCE, || {
         let pods = cluster.json(&["get", "pods", "--selector=app=app"])?;
-        let pods = pods["items"].as_array().context("items")?;
-        ensure!(pods.len() == 1, "{} pods", pods.len());
-        let revision = pods[0]["metadata"]["annotations"]["istio.io/rev"].as_str();
+        let pods = pods["items"].as_array().context("items")?.iter();
+        let stays: Vec<_> = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+        ensure!(stays.len() == 1, "{} pods", stays.len());
+        let revision = stays[0]["metadata"]["annotations"]["istio.io/rev"].as_str();
         Ok(revision.context("the pod has no sidecar")?.to_owned())
     })
 }
