@@ -76,23 +76,54 @@ fn services(report: &mut Report, at: &At<'_>, provider: &ExtensionProvider) {
         envoy_tcp_als "envoyTcpAls";
         envoy_otel_als "envoyOtelAls";
     }
+    authorization(report, at, provider);
+    if provider.opentelemetry.as_ref().is_some_and(|named| named.grpc.is_some() && named.http.is_some()) {
+        report.error(&at.field("opentelemetry"), "grpc and http exclude each other: keep one");
+    }
+}
+
+/// Details of external authorization.
+fn authorization(report: &mut Report, at: &At<'_>, provider: &ExtensionProvider) {
+    if (provider.envoy_ext_authz_http.is_some() || provider.envoy_ext_authz_grpc.is_some())
+        && !provider.name.is_empty()
+        && !rules::is_lower_label(&provider.name)
+    {
+        let message =
+            format!("{:?} is not a DNS label in lower case, as names of rules are made from it", provider.name);
+        report.error(&at.field("name"), message);
+    }
     if let Some(http) = &provider.envoy_ext_authz_http {
         let at = at.field("envoyExtAuthzHttp");
         if !http.path_prefix.is_empty() && !http.path_prefix.starts_with('/') {
             report.error(&at.field("pathPrefix"), "must start with a slash");
         }
         status(report, &at, &http.status_on_error);
+        for (field, names) in [
+            ("includeRequestHeadersInCheck", &http.include_request_headers_in_check),
+            ("includeHeadersInCheck", &http.include_headers_in_check),
+            ("headersToUpstreamOnAllow", &http.headers_to_upstream_on_allow),
+            ("headersToDownstreamOnDeny", &http.headers_to_downstream_on_deny),
+            ("headersToDownstreamOnAllow", &http.headers_to_downstream_on_allow),
+        ] {
+            for (index, _) in names.iter().enumerate().filter(|(_, name)| *name == "*") {
+                let message = "\"*\" alone is not possible: write the start or the end of a name, such as x-auth-*";
+                report.error(&at.field(field).index(index), message);
+            }
+        }
     }
     if let Some(grpc) = &provider.envoy_ext_authz_grpc {
         status(report, &at.field("envoyExtAuthzGrpc"), &grpc.status_on_error);
     }
-    if provider.opentelemetry.as_ref().is_some_and(|named| named.grpc.is_some() && named.http.is_some()) {
-        report.error(&at.field("opentelemetry"), "grpc and http exclude each other: keep one");
-    }
+}
+
+/// Statuses that Envoy knows by name (<https://www.envoyproxy.io/docs/envoy/latest/api-v3/type/v3/http_status.proto>).
+fn is_status(code: u16) -> bool {
+    matches!(code, 100 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=424 | 426 | 428 | 429 | 431)
+        || matches!(code, 500..=508 | 510 | 511)
 }
 
 fn status(report: &mut Report, at: &At<'_>, status: &str) {
-    if !status.is_empty() && !status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status)) {
-        report.error(&at.field("statusOnError"), format!("{status:?} is not a status of HTTP"));
+    if !status.is_empty() && !status.parse().is_ok_and(is_status) {
+        report.error(&at.field("statusOnError"), format!("{status:?} is not a status of HTTP that Envoy knows"));
     }
 }

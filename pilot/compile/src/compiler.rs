@@ -18,8 +18,8 @@ use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
 use tiphys_model::{
-    AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication, RequestAuthentication, Sidecar,
-    TelemetryPolicy, VirtualService,
+    AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication,
+    RequestAuthentication, Sidecar, TelemetryPolicy, VirtualService,
 };
 
 /// Takes objects in and makes snapshots of the mesh.
@@ -194,14 +194,15 @@ impl Compiler {
         }
         uses |= rules | all | workloads.iter().any(|one| self.wanted.is_news(&one.namespace, &one.labels));
         differs |= uses;
-        if named || rules || all {
-            self.references = self.references();
-        }
         differs |= self.credentials.update(&self.store, &changed, &cx, all);
         differs |= self.config_maps.update(&self.store, &changed, &cx, all);
         differs |= self.peers.update(&self.store, &changed, &cx, all);
         differs |= self.requests.update(&self.store, &changed, &cx, all);
-        differs |= self.authorization.update(&self.store, &changed, &cx, all);
+        let authorization = self.authorization.update(&self.store, &changed, &cx, all);
+        differs |= authorization;
+        if named || rules || authorization || all {
+            self.references = self.references();
+        }
         if reach {
             self.tell_statuses();
         }
@@ -287,6 +288,7 @@ impl Compiler {
             virtual_services: self.virtual_services.sorted(),
             rules: self.destination_rules.sorted(),
             merged: &self.merged_rules,
+            policies: self.authorization.sorted(),
         };
         looked_through.problems()
     }

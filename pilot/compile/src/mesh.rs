@@ -38,6 +38,7 @@ pub fn lower_mesh(config: &MeshConfig, settings: &Settings) -> Mesh {
         default_retries: config.default_http_retry_policy.as_ref().map(crate::istio::retries),
         listener: lower_listener_settings(config, settings),
         telemetry: lower_telemetry_settings(config, settings),
+        authorizers: crate::security::lower_authorizers(config, settings),
         traffic: crate::istio::traffic_defaults::lower(config, settings),
     }
 }

@@ -5,6 +5,7 @@ use crate::Settings;
 use crate::telemetry::lower_telemetry_settings;
 use tiphys_api::Problem;
 use tiphys_api::mesh::MeshConfig;
+use tiphys_api::mesh::extension_provider::ExtensionProvider;
 use tiphys_model::ProviderKind;
 
 /// Warnings about fields that have no effect here.
@@ -57,20 +58,16 @@ pub fn mesh_problems(config: &MeshConfig) -> Vec<Problem> {
 fn providers(config: &MeshConfig, default: &MeshConfig) -> Vec<Problem> {
     let known = lower_telemetry_settings(config, &Settings::default()).providers;
     let supported = |name: &str| known.iter().any(|one| &*one.name == name && !matches!(one.kind, ProviderKind::Other));
+    let authorizes = |one: &ExtensionProvider| one.envoy_ext_authz_http.is_some() || one.envoy_ext_authz_grpc.is_some();
     let mut problems = Vec::new();
     for (index, one) in config.extension_providers.iter().enumerate() {
-        let external_authorization = one.envoy_ext_authz_http.is_some() || one.envoy_ext_authz_grpc.is_some();
         // Those that every mesh has were not asked for.
         let given = default.extension_providers.contains(one);
-        if given || supported(&one.name) {
+        if given || supported(&one.name) || authorizes(one) {
             continue;
         }
-        let text = match external_authorization {
-            true => "external authorization is not supported: a policy with action CUSTOM denies",
-            false => "is of a kind that is not supported here: it has no effect",
-        };
-        problems
-            .push(Problem::warning(format!("extensionProviders[{index}]"), format!("provider {:?} {text}", one.name)));
+        let text = format!("provider {:?} is of a kind that is not supported here: it has no effect", one.name);
+        problems.push(Problem::warning(format!("extensionProviders[{index}]"), text));
     }
     let defaults = config.default_providers.clone().unwrap_or_default();
     let lists =
@@ -121,7 +118,6 @@ defaultProviders: {tracing: [zip, sky], metrics: [prometheus, nobody]}
             [
                 "extensionProviders[3]",
                 "extensionProviders[5]",
-                "extensionProviders[6]",
                 "defaultProviders.tracing[1]",
                 "defaultProviders.metrics[1]"
             ]

@@ -7,7 +7,9 @@ use crate::{DestinationRules, Store};
 use std::collections::BTreeSet;
 use tiphys_api::istio::networking::virtual_service as api;
 use tiphys_api::{Key, Kind, Problem, Spec};
-use tiphys_model::{DestinationRule, Host, MESH_GATEWAY, Marked, Mesh, Str, VirtualService};
+use tiphys_model::{
+    AuthorizationPolicy, DestinationRule, Host, MESH_GATEWAY, Marked, Mesh, PolicyAction, Str, VirtualService,
+};
 
 use crate::istio::virtual_service::Names;
 
@@ -19,6 +21,7 @@ pub(crate) struct References<'a> {
     pub virtual_services: &'a [Marked<VirtualService>],
     pub rules: &'a [Marked<DestinationRule>],
     pub merged: &'a DestinationRules,
+    pub policies: &'a [Marked<AuthorizationPolicy>],
 }
 
 impl References<'_> {
@@ -46,7 +49,29 @@ impl References<'_> {
             let text = format!("no service has the host {}: the rule has no effect", one.host);
             problems.push((key(Kind::DestinationRule, &one.namespace, &one.name), Problem::warning("spec.host", text)));
         }
+        self.authorizers(&mut problems);
         problems
+    }
+
+    /// Policies whose decisions nobody can be asked for, as the service of their provider is not there.
+    fn authorizers(&self, problems: &mut Vec<(Key, Problem)>) {
+        for policy in self.policies.iter().filter(|policy| policy.action == PolicyAction::Custom) {
+            let Ok(authorizer) = self.mesh.authorizers.get(&policy.provider) else { continue };
+            let wanted = &authorizer.service;
+            let service = self.services.cluster_of(wanted);
+            let host = wanted.service.split_once('/').map_or(&*wanted.service, |(_, host)| host);
+            let why = match service {
+                None if self.services.of_host(&Host::new(host)).nth(1).is_some() => {
+                    format!("more than one namespace has {host}: name it as NAMESPACE/{host}")
+                }
+                None => format!("there is no service {}", wanted.service),
+                Some(_) => continue,
+            };
+            let text =
+                format!("provider {:?} cannot be asked: {why}: what the rules match is refused", policy.provider);
+            let key = key(Kind::AuthorizationPolicy, &policy.namespace, &policy.name);
+            problems.push((key, Problem::warning("spec.provider.name", text)));
+        }
     }
 
     /// Destinations whose host or subset is not there, each by its place in the object.

@@ -4,6 +4,7 @@
 //! Everything here is a plain value that can be hashed: a [`Fingerprint`] of an input is what decides whether a resource has to be
 //! made again.
 
+mod authorizer;
 mod cluster_name;
 mod endpoint;
 mod fingerprint;
@@ -31,6 +32,7 @@ mod telemetry_settings;
 mod traffic;
 mod traffic_policy;
 
+pub use authorizer::{Authorizer, Authorizers, CheckedBody, HttpCheck};
 pub use cluster_name::{BLACK_HOLE, ClusterName, INBOUND_PASSTHROUGH, PASSTHROUGH};
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
 pub use fingerprint::{Fingerprint, Marked};

@@ -2,7 +2,7 @@
 //! What translation needs of MeshConfig (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>) and of the
 //! control plane's settings, lowered once.
 
-use crate::{ListenerSettings, Retries, Str, TelemetrySettings, TrafficDefaults, Visibility};
+use crate::{Authorizers, ListenerSettings, Retries, Str, TelemetrySettings, TrafficDefaults, Visibility};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub struct Mesh {
     pub listener: ListenerSettings,
     /// What proxies report.
     pub telemetry: TelemetrySettings,
+    /// Services that decide requests.
+    pub authorizers: Authorizers,
     /// What holds for the traffic to every host.
     pub traffic: TrafficDefaults,
 }

@@ -22,6 +22,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("pilot_eds_no_instances", "Number of clusters without instances."),
     ("pilot_endpoint_not_ready", "Endpoint found in unready state."),
     ("pilot_vservice_dup_domain", "Virtual services with dup domains."),
+    ("tiphys_authorizer_unreachable", "Services that decide requests, and that proxies which ask them do not see."),
     ("tiphys_conflict_gateway_server", "Servers of gateways that are left out because of others, or without a route."),
     ("tiphys_warnings", "Objects of which something is left out, or replaced by a fail-safe form."),
 ];
@@ -58,6 +59,7 @@ pub fn push_status(views: &Views) -> PushStatus {
             NoteKind::InboundListener => "pilot_conflict_inbound_listener",
             NoteKind::Domain => "pilot_vservice_dup_domain",
             NoteKind::GatewayServer => "tiphys_conflict_gateway_server",
+            NoteKind::Authorizer => "tiphys_authorizer_unreachable",
         };
         add(name, note.key, &workload, note.message);
     }

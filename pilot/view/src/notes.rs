@@ -17,6 +17,8 @@ pub enum NoteKind {
     Domain,
     /// Two servers of gateways on one port, or one that cannot be opened.
     GatewayServer,
+    /// A service that decides requests, and that a proxy cannot reach.
+    Authorizer,
 }
 
 /// One thing that was left out.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What each proxy of each case gets, held against `expected/`, and shown to a real Envoy where it is made for upstream Envoy.
 //!
-//! `cases/NAME/input.yaml` has the objects (without one they are those of `samples/NAME`), `proxies.yaml` the proxies.
+//! `cases/NAME/input.yaml` has the objects (without one they are those of `samples/NAME`), `proxies.yaml` the proxies, `meshconfig.yaml`, where it
+//! is, the settings of the mesh.
 //! `UPDATE_GOLDENS=1` writes what is expected anew; read the difference before you commit it.
 
 use anyhow::{Context, Result};
@@ -19,7 +20,9 @@ fn every_proxy_gets_what_is_expected() -> Result<()> {
         let case = case?.path();
         let name = case.file_name().context("a case without a name")?.to_string_lossy().into_owned();
         let input = case.join("input.yaml");
-        let snapshot = snapshot(&if input.exists() { input } else { programs::sample(&name) }, None)?;
+        let mesh_config = Some(case.join("meshconfig.yaml")).filter(|file| file.exists());
+        let input = if input.exists() { input } else { programs::sample(&name) };
+        let snapshot = snapshot(&input, mesh_config.as_deref())?;
         for proxy in proxies(&case.join("proxies.yaml"))? {
             let what = format!("{name}: {}", proxy.name);
             let resources = resources(&snapshot, &proxy).with_context(|| what.clone())?;

@@ -2,6 +2,7 @@
 //! What the demo and the end-to-end tests share: an echo service to stand for each application, an HTTP client that is told where
 //! to connect, and a mesh in a folder of its own: control plane, agents with their Envoys, applications.
 
+pub mod answers;
 pub mod client;
 pub mod credentials;
 pub mod echo;
@@ -16,6 +17,7 @@ pub mod process;
 pub mod programs;
 pub mod validate;
 
+pub use answers::Answers;
 pub use eventually::eventually;
 pub use load::Load;
 pub use mesh::Mesh;

@@ -10,7 +10,7 @@ use tiphys_model::{Attribute, AuthorizationPolicy, AuthorizationRule, Condition,
 const DRY_RUN: &str = "istio.io/dry-run";
 
 /// An AuthorizationPolicy in the words of the model.
-pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>) -> Option<AuthorizationPolicy> {
+pub fn lower(object: &Object, cx: &LowerContext<'_>, problems: &mut Vec<Problem>) -> Option<AuthorizationPolicy> {
     let Spec::AuthorizationPolicy(spec) = &object.spec else { return None };
     let action = match spec.action {
         api::Action::Allow => PolicyAction::Allow,
@@ -18,11 +18,11 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>)
         api::Action::Custom => PolicyAction::Custom,
         _ => PolicyAction::Deny,
     };
-    if action == PolicyAction::Custom {
-        problems.push(Problem::warning(
-            "spec.action",
-            "external authorization is not served yet: whatever the rules match is refused",
-        ));
+    let provider = spec.provider.as_ref().map_or("", |provider| provider.name.as_str());
+    if action == PolicyAction::Custom
+        && let Err(why) = cx.mesh.authorizers.get(provider)
+    {
+        problems.push(Problem::warning("spec.provider.name", format!("{why}: what the rules match is refused")));
     }
     let mut rules = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
@@ -44,7 +44,7 @@ pub fn lower(object: &Object, _: &LowerContext<'_>, problems: &mut Vec<Problem>)
             .annotations
             .get(DRY_RUN)
             .is_some_and(|v| matches!(v.as_str(), "true" | "True" | "1" | "t")),
-        provider: spec.provider.as_ref().map_or_else(Str::default, |provider| provider.name.as_str().into()),
+        provider: provider.into(),
         rules,
     })
 }

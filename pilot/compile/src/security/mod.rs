@@ -2,6 +2,7 @@
 //! Security policies: lowering of each kind, and which of them hold for a workload.
 
 mod authorization;
+mod authorizers;
 mod modes;
 mod peer;
 mod request;
@@ -10,6 +11,7 @@ mod rollout;
 mod rollout_tests;
 
 pub use authorization::lower as lower_authorization;
+pub use authorizers::lower as lower_authorizers;
 pub use modes::{ClientPolicies, Peers};
 pub use peer::lower as lower_peer;
 pub use request::lower as lower_request;

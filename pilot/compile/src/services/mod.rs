@@ -8,7 +8,7 @@ use crate::{LowerContext, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object, Problem};
-use tiphys_model::{Fingerprint, Host, Marked, Mesh, Registry, Resolution, Service, Str};
+use tiphys_model::{ClusterName, Fingerprint, Host, Marked, Mesh, ProviderService, Registry, Resolution, Service, Str};
 
 /// The services of the mesh, the oldest first.
 #[derive(Debug, Default)]
@@ -53,6 +53,24 @@ impl Services {
     /// The service of a host that a namespace declared.
     pub fn get(&self, host: &Host, namespace: &str) -> Option<&Marked<Service>> {
         self.by_host.get(host)?.get(namespace).map(|index| &self.all[*index])
+    }
+
+    /// Host and cluster of a service that a provider names; none when there is no such service, or when it is not plain which is meant.
+    pub fn cluster_of(&self, wanted: &ProviderService) -> Option<(Str, Str)> {
+        let service = match wanted.service.split_once('/') {
+            Some((namespace, host)) => self.get(&Host::new(host), namespace)?,
+            None => {
+                let host = Host::new(&wanted.service);
+                let mut found = self.of_host(&host);
+                let first = found.next()?;
+                if found.any(|other| other.namespace != first.namespace) {
+                    return None;
+                }
+                first
+            }
+        };
+        let host = service.host.as_str();
+        Some((host.into(), ClusterName::Outbound { port: wanted.port, subset: "", host }.to_str()))
     }
 
     /// The services that a namespace declared.

@@ -5,8 +5,8 @@
 use super::{logging, metrics, tracing};
 use crate::Snapshot;
 use tiphys_model::{
-    ClusterName, Host, ProviderKind, ProviderService, ProxyConfig, ProxyNode, Reporting, Side, Str, Telemetry,
-    TelemetryPolicy, TelemetrySettings,
+    ProviderKind, ProviderService, ProxyConfig, ProxyNode, Reporting, Side, Str, Telemetry, TelemetryPolicy,
+    TelemetrySettings,
 };
 
 /// What one proxy's telemetry is merged from.
@@ -30,21 +30,7 @@ impl<'a> Sources<'a> {
 
     /// Host and cluster of a service that a provider names; none when there is no such service, or when it is not plain which is meant.
     pub fn cluster(&self, wanted: &ProviderService) -> Option<(Str, Str)> {
-        let services = &self.snapshot.services;
-        let service = match wanted.service.split_once('/') {
-            Some((namespace, host)) => services.get(&Host::new(host), namespace)?,
-            None => {
-                let host = Host::new(&wanted.service);
-                let mut found = services.of_host(&host);
-                let first = found.next()?;
-                if found.any(|other| other.namespace != first.namespace) {
-                    return None;
-                }
-                first
-            }
-        };
-        let host = service.host.as_str();
-        Some((host.into(), ClusterName::Outbound { port: wanted.port, subset: "", host }.to_str()))
+        self.snapshot.services.cluster_of(wanted)
     }
 }
 

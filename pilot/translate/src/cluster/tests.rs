@@ -3,7 +3,7 @@ use super::*;
 use crate::endpoint::AssignmentPolicy;
 use std::time::Duration;
 use tiphys_model::{
-    ClientTls, ClientTlsMode, ConnectionPool, Endpoint, HttpPool, Labels, ListenerSettings, OutboundMode,
+    Authorizers, ClientTls, ClientTlsMode, ConnectionPool, Endpoint, HttpPool, Labels, ListenerSettings, OutboundMode,
     OutlierDetection, Protocol, ServiceEndpoints, Subset, TcpPool, TrafficDefaults, Visibility,
 };
 use tiphys_proto::to_any;
@@ -30,6 +30,7 @@ fn mesh() -> Mesh {
         listener: ListenerSettings::default(),
         default_retries: None,
         telemetry: Default::default(),
+        authorizers: Authorizers::default(),
         traffic: TrafficDefaults::default(),
     }
 }

@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod alpn;
 pub mod connection_manager;
 pub mod cors;
+pub mod ext_authz;
 pub mod fault;
 pub mod grpc_stats;
 pub mod grpc_web;

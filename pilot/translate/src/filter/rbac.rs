@@ -17,8 +17,12 @@ use tiphys_proto::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRbac;
 use tiphys_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use tiphys_proto::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
 
-const HTTP: &str = "envoy.filters.http.rbac";
-const NETWORK: &str = "envoy.filters.network.rbac";
+/// The filter of requests.
+pub(super) const HTTP: &str = "envoy.filters.http.rbac";
+/// The filter of connections.
+pub(super) const NETWORK: &str = "envoy.filters.network.rbac";
+/// What names of statistics of connections start with.
+pub(super) const NETWORK_STAT_PREFIX: &str = "tcp.";
 
 /// What an authorization filter is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,17 +67,6 @@ pub fn network(input: &RbacInput) -> Vec<Filter> {
     ACTIONS.iter().filter_map(|action| rules(input, *action, true)).map(network_filter_of).collect()
 }
 
-/// Filters of requests that refuse what CUSTOM policies match: nobody else is asked.
-pub fn http_custom(input: &RbacInput) -> Vec<HttpFilter> {
-    let filter = |rules: Rules| http_filter(HTTP, &HttpRbac { rules: rules.enforced, ..HttpRbac::default() });
-    rules(input, PolicyAction::Custom, false).map(filter).into_iter().collect()
-}
-
-/// Filters of connections that refuse what CUSTOM policies match.
-pub fn network_custom(input: &RbacInput) -> Vec<Filter> {
-    rules(input, PolicyAction::Custom, true).map(network_filter_of).into_iter().collect()
-}
-
 const ACTIONS: [PolicyAction; 3] = [PolicyAction::Audit, PolicyAction::Deny, PolicyAction::Allow];
 
 fn network_filter_of(rules: Rules) -> Filter {
@@ -81,7 +74,7 @@ fn network_filter_of(rules: Rules) -> Filter {
         rules: rules.enforced,
         shadow_rules: rules.shadow,
         shadow_rules_stat_prefix: rules.shadow_prefix.into(),
-        stat_prefix: "tcp.".into(),
+        stat_prefix: NETWORK_STAT_PREFIX.into(),
         ..NetworkRbac::default()
     };
     network_filter(NETWORK, &config)
@@ -91,41 +84,49 @@ fn network_filter_of(rules: Rules) -> Filter {
 fn rules(input: &RbacInput, action: PolicyAction, connections: bool) -> Option<Rules> {
     let (rbac_action, shadow_prefix) = match action {
         PolicyAction::Allow => (RbacAction::Allow, "istio_dry_run_allow_"),
-        PolicyAction::Deny => (RbacAction::Deny, "istio_dry_run_deny_"),
+        PolicyAction::Deny | PolicyAction::Custom => (RbacAction::Deny, "istio_dry_run_deny_"),
         PolicyAction::Audit => (RbacAction::Log, ""),
-        PolicyAction::Custom => (RbacAction::Deny, ""),
     };
-    let mut enforced: Option<BTreeMap<String, Policy>> = None;
-    let mut shadow: Option<BTreeMap<String, Policy>> = None;
-    for policy in input.policies.iter().filter(|policy| policy.action == action) {
-        let list = if policy.dry_run { &mut shadow } else { &mut enforced }.get_or_insert_default();
-        let name = |index: usize| {
-            let plain = format!("ns[{}]-policy[{}]-rule[{index}]", policy.namespace, policy.name);
-            match action {
-                PolicyAction::Custom => {
-                    format!("istio-ext-authz-{}-{plain}-deny-due-to-bad-CUSTOM-action", policy.provider)
-                }
-                _ => plain,
-            }
-        };
-        if policy.rules.is_empty() {
-            list.insert(name(0), never());
-        }
-        let reading =
-            Reading { connections, action, trust_domains: &input.trust_domains, namespace: &policy.namespace };
-        for (index, rule) in &policy.rules {
-            if let Some(rule) = rule_of(rule, reading) {
-                list.insert(name(*index), rule);
-            }
-        }
-    }
+    let of = |dry_run: bool| {
+        let wanted = input.policies.iter().filter(|policy| policy.action == action && policy.dry_run == dry_run);
+        policies(wanted, &input.trust_domains, connections, plain_name)
+    };
     let rbac = |policies| Rbac { action: rbac_action.into(), policies, ..Rbac::default() };
+    let (enforced, shadow) = (of(false).map(rbac), of(true).map(rbac));
     if enforced.is_none() && shadow.is_none() {
         return None;
     }
     // Where nothing is in dry run the prefix is that of ALLOW, whatever the action is.
     let shadow_prefix = if shadow.is_some() { shadow_prefix } else { "istio_dry_run_allow_" };
-    Some(Rules { enforced: enforced.map(rbac), shadow: shadow.map(rbac), shadow_prefix })
+    Some(Rules { enforced, shadow, shadow_prefix })
+}
+
+/// The name of a rule, by policy and place in it.
+pub(super) fn plain_name(policy: &AuthorizationPolicy, index: usize) -> String {
+    format!("ns[{}]-policy[{}]-rule[{index}]", policy.namespace, policy.name)
+}
+
+/// The rules of policies of one action by their names; none when there is no policy.
+pub(super) fn policies<'a>(
+    wanted: impl Iterator<Item = &'a Marked<AuthorizationPolicy>>,
+    trust_domains: &[Str],
+    connections: bool,
+    name: impl Fn(&AuthorizationPolicy, usize) -> String,
+) -> Option<BTreeMap<String, Policy>> {
+    let mut list: Option<BTreeMap<String, Policy>> = None;
+    for policy in wanted {
+        let list = list.get_or_insert_default();
+        if policy.rules.is_empty() {
+            list.insert(name(policy, 0), never());
+        }
+        let reading = Reading { connections, action: policy.action, trust_domains, namespace: &policy.namespace };
+        for (index, rule) in &policy.rules {
+            if let Some(rule) = rule_of(rule, reading) {
+                list.insert(name(policy, *index), rule);
+            }
+        }
+    }
+    list
 }
 
 fn rule_of(rule: &AuthorizationRule, reading: Reading<'_>) -> Option<Policy> {
