@@ -3,11 +3,14 @@
 //!
 //! All of them come from one descriptor set (`descriptors.binpb.zst`, made by `cargo xtask protos`): the Rust types below, and by
 //! [`pool`] every other message for reflection. [`to_any`] packs a message, [`to_json`] writes canonical JSON with each nested
-//! `Any` expanded.
+//! `Any` expanded, [`encode_json`] reads it, [`merge`] merges messages.
 
+mod canonical;
 mod json;
+mod merge;
 
-pub use json::{JsonError, from_json, pool, to_json};
+pub use json::{JsonError, encode_json, from_json, pool, to_json};
+pub use merge::{Lists, merge, merge_any};
 pub use messages::*;
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]

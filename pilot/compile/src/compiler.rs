@@ -11,14 +11,14 @@ use crate::selection::Selection;
 use crate::services::ServiceTable;
 use crate::wanted::{WantedInputs, WantedTable};
 use crate::workloads::WorkloadTable;
-use crate::{DestinationRules, LowerContext, Settings, Snapshot, Store, istio, lower_mesh, unsupported};
+use crate::{DestinationRules, EnvoyFilters, LowerContext, Settings, Snapshot, Store, istio, lower_mesh, unsupported};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Problem};
 use tiphys_model::{
-    AuthorizationPolicy, DestinationRule, Gateway, Marked, Mesh, PeerAuthentication,
+    AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, Marked, Mesh, PeerAuthentication,
     RequestAuthentication, Sidecar, TelemetryPolicy, VirtualService,
 };
 
@@ -48,6 +48,8 @@ pub struct Compiler {
     rollout: Rollout,
     /// A step of it was passed.
     rollout_moved: bool,
+    filters: Table<EnvoyFilter>,
+    envoy_filters: Arc<EnvoyFilters>,
     /// What is named and not there.
     references: Vec<(Key, Problem)>,
     current: Option<Arc<Snapshot>>,
@@ -82,6 +84,8 @@ impl Compiler {
             authorization: Table::new(Kind::AuthorizationPolicy, security::lower_authorization),
             rollout: Rollout::new(false),
             rollout_moved: false,
+            filters: Table::new(Kind::EnvoyFilter, istio::envoy_filter::lower),
+            envoy_filters: Arc::default(),
             references: Vec::new(),
             current: None,
         }
@@ -203,6 +207,10 @@ impl Compiler {
         if named || rules || authorization || all {
             self.references = self.references();
         }
+        if self.filters.update(&self.store, &changed, &cx, all) {
+            self.envoy_filters = EnvoyFilters::new(self.filters.sorted());
+            differs = true;
+        }
         if reach {
             self.tell_statuses();
         }
@@ -274,6 +282,7 @@ impl Compiler {
                 Some(current) if current.security.fingerprint() == security.fingerprint() => current.security.clone(),
                 _ => Arc::new(security),
             },
+            envoy_filters: self.envoy_filters.clone(),
             gateway_api: self.gateway_api.clone(),
             warnings: Arc::new(self.warnings()),
             scopes: Arc::default(),
@@ -299,7 +308,7 @@ impl Compiler {
         let rules = self.destination_rules.warnings();
         let policies = self.requests.warnings().chain(self.authorization.warnings()).chain(self.credentials.warnings());
         let policies = policies.chain(self.config_maps.warnings());
-        let policies = policies.chain(self.telemetry.warnings());
+        let policies = policies.chain(self.telemetry.warnings()).chain(self.filters.warnings());
         for (key, problem) in self.sidecars.warnings().chain(routes).chain(rules).chain(policies) {
             warnings.entry(key).or_default().push(problem.clone());
         }

@@ -11,6 +11,7 @@
 mod compiler;
 mod credentials;
 mod endpoints;
+mod envoy_filters;
 pub mod gateway;
 pub mod istio;
 mod listener_settings;
@@ -35,6 +36,7 @@ mod workloads;
 pub use compiler::Compiler;
 pub use credentials::NamedCredential;
 pub use endpoints::{Endpoints, ServiceKey};
+pub use envoy_filters::EnvoyFilters;
 pub use istio::{ClientReads, DestinationRules};
 pub use lower::{LowerContext, Table};
 pub use mesh::lower_mesh;

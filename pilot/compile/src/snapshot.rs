@@ -4,7 +4,9 @@
 use crate::credentials::NamedCredential;
 use crate::gateway::GatewayApi;
 use crate::security::Security;
-use crate::{DestinationRules, Endpoints, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets};
+use crate::{
+    DestinationRules, Endpoints, EnvoyFilters, Scope, Scopes, ServiceTarget, Services, Workloads, service_targets,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tiphys_api::{Key, Problem};
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub config_maps: Marked<Vec<Marked<NamedCredential>>>,
     /// Telemetry resources in the order of precedence.
     pub telemetry: Marked<Vec<Marked<TelemetryPolicy>>>,
+    /// Patches of what proxies get.
+    pub envoy_filters: Arc<EnvoyFilters>,
     /// Security policies.
     pub security: Arc<Security>,
     /// The Gateway API as it was lowered, with the statuses of its objects.

@@ -5,8 +5,7 @@ use crate::Store;
 use tiphys_api::{Key, Kind, Problem, Spec};
 
 /// Kinds that are read and validated, and do nothing.
-const WITHOUT_EFFECT: [Kind; 8] = [
-    Kind::EnvoyFilter,
+const WITHOUT_EFFECT: [Kind; 7] = [
     Kind::WasmPlugin,
     Kind::TrafficExtension,
     Kind::WorkloadGroup,

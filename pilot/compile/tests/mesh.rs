@@ -182,11 +182,11 @@ spec: {host: a, trafficPolicy: {tunnel: {protocol: CONNECT, targetHost: x, targe
 
 #[test]
 fn what_is_not_served_is_said_of_the_object() {
-    let filter = "
-apiVersion: networking.istio.io/v1alpha3
-kind: EnvoyFilter
+    let plugin = "
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
 metadata: {name: f, namespace: ns}
-spec: {configPatches: []}
+spec: {url: file:///x.wasm}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -195,7 +195,7 @@ spec: {rules: [{}, {sessionPersistence: {sessionName: s}}]}
 ";
     let mut compiler = compiler(MESH);
     let before = compiler.snapshot();
-    for parsed in parse_yaml(filter, None) {
+    for parsed in parse_yaml(plugin, None) {
         let object = parsed.unwrap().object;
         compiler.apply(object.key(), Some(Arc::new(object)));
     }
@@ -203,6 +203,6 @@ spec: {rules: [{}, {sessionPersistence: {sessionName: s}}]}
     let said =
         |kind| after.warnings.iter().find(|(key, _)| key.kind == kind).map(|(_, problems)| &problems[0].path[..]);
     assert!(before.warnings.is_empty());
-    assert_eq!(said(Kind::EnvoyFilter), Some("spec"));
+    assert_eq!(said(Kind::WasmPlugin), Some("spec"));
     assert_eq!(said(Kind::HttpRoute), Some("spec.rules[1].sessionPersistence"));
 }

@@ -7,6 +7,7 @@
 mod authorizer;
 mod cluster_name;
 mod endpoint;
+mod envoy_filter;
 mod fingerprint;
 mod float;
 mod gateway;
@@ -35,6 +36,10 @@ mod traffic_policy;
 pub use authorizer::{Authorizer, Authorizers, CheckedBody, HttpCheck};
 pub use cluster_name::{BLACK_HOLE, ClusterName, INBOUND_PASSTHROUGH, PASSTHROUGH};
 pub use endpoint::{Endpoint, Health, Locality, ServiceEndpoints, canonical_service};
+pub use envoy_filter::{
+    ChainMatch, ClusterMatch, EnvoyFilter, ListenerMatch, Patch, PatchList, PatchMatch, PatchOperation, PatchSet,
+    Patched, ProxyMatch, RouteKind, RouteMatch, RoutesMatch, Traffic, VirtualHostMatch,
+};
 pub use fingerprint::{Fingerprint, Marked};
 pub use float::Float;
 pub use gateway::{Attachment, CertificateFiles, Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TlsVersion};

@@ -24,6 +24,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("pilot_vservice_dup_domain", "Virtual services with dup domains."),
     ("tiphys_authorizer_unreachable", "Services that decide requests, and that proxies which ask them do not see."),
     ("tiphys_conflict_gateway_server", "Servers of gateways that are left out because of others, or without a route."),
+    ("tiphys_patch_left_out", "Patches of EnvoyFilters that could not be applied to a resource."),
     ("tiphys_warnings", "Objects of which something is left out, or replaced by a fail-safe form."),
 ];
 
@@ -60,6 +61,7 @@ pub fn push_status(views: &Views) -> PushStatus {
             NoteKind::Domain => "pilot_vservice_dup_domain",
             NoteKind::GatewayServer => "tiphys_conflict_gateway_server",
             NoteKind::Authorizer => "tiphys_authorizer_unreachable",
+            NoteKind::Patch => "tiphys_patch_left_out",
         };
         add(name, note.key, &workload, note.message);
     }

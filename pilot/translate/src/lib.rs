@@ -8,6 +8,7 @@ pub mod filter;
 pub mod listener;
 mod locality;
 pub mod name_table;
+pub mod patch;
 pub mod route;
 mod sds;
 pub mod secret;

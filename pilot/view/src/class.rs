@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tiphys_compile::{ServiceTarget, Snapshot};
-use tiphys_model::{Fingerprint, InterceptionMode, ProxyNode, ProxyType};
+use tiphys_model::{Fingerprint, InterceptionMode, PatchSet, ProxyNode, ProxyType};
 use tiphys_xds::ClientView;
 
 /// Proxies that share a view.
@@ -12,6 +12,8 @@ pub(crate) struct Class {
     pub node: ProxyNode,
     /// The service ports that their workload serves.
     pub targets: Vec<ServiceTarget>,
+    /// What EnvoyFilters change of what they get.
+    pub patches: Option<PatchSet>,
     view: Mutex<Option<(u64, Arc<ClientView>)>>,
 }
 
@@ -23,9 +25,11 @@ impl Class {
             ProxyType::Sidecar | ProxyType::Router => snapshot.targets(node),
             ProxyType::Waypoint => Vec::new(),
         };
+        // So are patches, which may ask for its name.
+        let patches = snapshot.envoy_filters.of(&snapshot.mesh, node);
         let node = node.class(with_addresses);
-        let fingerprint = Fingerprint::of(&(&node, &targets));
-        (fingerprint, Self { node, targets, view: Mutex::default() })
+        let fingerprint = Fingerprint::of(&(&node, &targets, &patches));
+        (fingerprint, Self { node, targets, patches, view: Mutex::default() })
     }
 
     /// Whether configuration is bound to the addresses of a proxy, so that they are part of its class.

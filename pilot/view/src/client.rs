@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tiphys_compile::{Services, Workloads};
-use tiphys_model::{Fingerprint, ProxyNode};
+use tiphys_model::{Fingerprint, ProxyNode, Str};
 use tiphys_xds::{ClientView, Peer, ResourceType, StreamEvent};
 
 /// What was sent of one type, and what became of it.
@@ -61,6 +61,8 @@ pub(crate) struct Resolved {
     pub workloads: Arc<Workloads>,
     pub endpoints: Fingerprint,
     pub with_addresses: bool,
+    pub envoy_filters: Fingerprint,
+    pub root_namespace: Str,
     pub class: Arc<Class>,
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{Memo, Notes};
 use tiphys_compile::{Scope, ServiceTarget, Snapshot};
-use tiphys_model::ProxyNode;
+use tiphys_model::{PatchSet, ProxyNode};
 
 /// What the making of one proxy class's resources may read.
 pub struct Context<'a> {
@@ -15,6 +15,8 @@ pub struct Context<'a> {
     pub proxy: &'a ProxyNode,
     /// The service ports that its workload serves.
     pub targets: &'a [ServiceTarget],
+    /// What EnvoyFilters change of its resources.
+    pub patches: Option<&'a PatchSet>,
     /// Resources that were made before.
     pub memo: &'a Memo,
     /// Takes down what is left out.

@@ -23,6 +23,7 @@ mod memo;
 mod name_tables;
 mod node;
 mod notes;
+mod patches;
 mod policies;
 mod progress;
 mod render;
@@ -50,6 +51,7 @@ pub fn generators() -> Vec<Generator> {
         endpoints::generator(),
         listeners::GENERATOR,
         routes::generator(),
+        patches::EXTENSIONS,
         name_tables::GENERATOR,
     ]
 }

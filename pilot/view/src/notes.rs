@@ -19,6 +19,8 @@ pub enum NoteKind {
     GatewayServer,
     /// A service that decides requests, and that a proxy cannot reach.
     Authorizer,
+    /// A patch of an EnvoyFilter that cannot be applied.
+    Patch,
 }
 
 /// One thing that was left out.

@@ -2,7 +2,7 @@
 //! What one proxy would get, without a connection.
 
 use crate::class::Class;
-use crate::{Context, Generator, Memo, Notes};
+use crate::{Context, Generator, Memo, Notes, patches};
 use std::collections::BTreeMap;
 use tiphys_compile::Snapshot;
 use tiphys_model::ProxyNode;
@@ -18,7 +18,8 @@ pub fn render(
     let scope = snapshot.scope(node);
     let (_, class) = Class::of(snapshot, node, Class::with_addresses(snapshot, node));
     let notes = Notes::default();
-    let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo, notes: &notes };
-    let table = |generator: &Generator| Table::from_entries((generator.build)(&cx)).iter().cloned().collect();
+    let (proxy, targets, patches) = (&class.node, &class.targets, class.patches.as_ref());
+    let cx = Context { snapshot, scope: &scope, proxy, targets, patches, memo, notes: &notes };
+    let table = |generator: &Generator| Table::from_entries(patches::build(generator, &cx)).iter().cloned().collect();
     generators.iter().map(|generator| (generator.ty, table(generator))).collect()
 }

@@ -144,8 +144,15 @@ fn is_referred_to(of: &Asking<'_>, name: &str, service_account: &str) -> bool {
     let scope = of.snapshot.scope(of.node);
     let targets = of.snapshot.targets(of.node);
     let (memo, notes) = (crate::Memo::default(), crate::Notes::default());
-    let cx =
-        Context { snapshot: of.snapshot, scope: &scope, proxy: of.node, targets: &targets, memo: &memo, notes: &notes };
+    let cx = Context {
+        snapshot: of.snapshot,
+        scope: &scope,
+        proxy: of.node,
+        targets: &targets,
+        patches: None,
+        memo: &memo,
+        notes: &notes,
+    };
     let merged = merged(&cx);
     merged.ports.iter().flat_map(|port| &port.servers).any(|server| {
         let gateway = &server.gateway;

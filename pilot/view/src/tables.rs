@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tables of resources, shared by all classes that cannot tell them apart, and kept from one snapshot to the next.
 
-use crate::{Context, Generator, Note};
+use crate::{Context, Generator, Note, patches};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tiphys_model::Fingerprint;
@@ -34,12 +34,12 @@ impl Tables {
     /// The table of a type for a context: the one at hand when nothing that it is made from changed, else patched or made anew with all
     /// that stayed equal taken over by pointer.
     pub fn get(&self, generator: &Generator, cx: &Context<'_>) -> Table {
-        let key = (generator.ty, (generator.proxy)(cx));
+        let key = (generator.ty, patches::proxy(generator, cx));
         let slot = lock(&self.slots).entry(key).or_default().clone();
         let mut slot = lock(&slot);
         if slot.generation > cx.snapshot.generation {
             // A reader of an older snapshot: its table is made apart, so that the newer one stays.
-            let table = slot.table.replace((generator.build)(cx));
+            let table = slot.table.replace(patches::build(generator, cx));
             cx.notes.take();
             return table;
         }
@@ -55,11 +55,11 @@ impl Tables {
         }
         let table = match (generator.patch, slot.made_from) {
             (Some(patch), Some(before)) if before == (from.0, endpoints.previous()) => {
-                let patch = patch(cx, endpoints.changed());
+                let patch = patches::patch(generator, cx, patch(cx, endpoints.changed()));
                 slot.table.patch(patch.upserts, &patch.removals)
             }
             _ => {
-                let table = slot.table.replace((generator.build)(cx));
+                let table = slot.table.replace(patches::build(generator, cx));
                 slot.notes = (format!("{}.{}", cx.proxy.workload, cx.proxy.namespace), cx.notes.take());
                 self.tell(&slot.notes);
                 table

@@ -210,7 +210,8 @@ impl Views {
     fn make_view(&self, snapshot: &Snapshot, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
         let scope = snapshot.scope(&class.node);
         let (notes, memo) = (Notes::default(), &self.memo);
-        let cx = Context { snapshot, scope: &scope, proxy: &class.node, targets: &class.targets, memo, notes: &notes };
+        let (proxy, targets, patches) = (&class.node, &class.targets, class.patches.as_ref());
+        let cx = Context { snapshot, scope: &scope, proxy, targets, patches, memo, notes: &notes };
         let mut view = ClientView::new(snapshot.generation).with_on_demand(ResourceType::SECRET);
         // Streams ask for secrets again whenever the view is another.
         let served = self.snapshot();
@@ -240,6 +241,8 @@ impl Views {
             && Arc::ptr_eq(&known.services, &snapshot.services)
             && Arc::ptr_eq(&known.workloads, &snapshot.workloads)
             && known.with_addresses == with_addresses
+            && known.envoy_filters == snapshot.envoy_filters.fingerprint()
+            && known.root_namespace == snapshot.mesh.root_namespace
             && known.endpoints == own_endpoints(client, snapshot)
         {
             known.generation = snapshot.generation;
@@ -253,6 +256,8 @@ impl Views {
             workloads: snapshot.workloads.clone(),
             endpoints: own_endpoints(client, snapshot),
             with_addresses,
+            envoy_filters: snapshot.envoy_filters.fingerprint(),
+            root_namespace: snapshot.mesh.root_namespace.clone(),
             class: class.clone(),
         });
         class

@@ -73,8 +73,8 @@ pub fn resources(snapshot: &Snapshot, proxy: &Proxy) -> Result<Map<String, Value
     let node = ProxyNode::parse(parts)?;
     let mut by_type = Map::new();
     for (ty, entries) in render(snapshot, &generators(), &node, &Memo::default()) {
-        // Only a proxy that captures DNS asks for names.
-        if ty.short() == "nds" && entries.is_empty() {
+        // Only a proxy that captures DNS asks for names, and only one with an EnvoyFilter that names extensions for these.
+        if ["nds", "ecds"].contains(&ty.short()) && entries.is_empty() {
             continue;
         }
         let entries = entries.iter().map(|entry| Ok(tiphys_proto::to_json(&entry.any()?)?));

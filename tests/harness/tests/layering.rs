@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tiphys-model", &[]),
     ("tiphys-proto", &[]),
     ("tiphys-source", &["tiphys-api"]),
-    ("tiphys-compile", &["tiphys-api", "tiphys-model"]),
+    ("tiphys-compile", &["tiphys-api", "tiphys-model", "tiphys-proto"]),
     ("tiphys-translate", &["tiphys-model", "tiphys-proto"]),
     ("tiphys-xds", &["tiphys-proto"]),
     ("tiphys-view", &["tiphys-compile", "tiphys-model", "tiphys-proto", "tiphys-translate", "tiphys-xds"]),

@@ -3,6 +3,7 @@
 
 pub(crate) mod destination_rule;
 mod destination_rules;
+pub(crate) mod envoy_filter;
 pub mod gateway;
 mod http_rule;
 pub mod sidecar;

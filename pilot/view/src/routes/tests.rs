@@ -31,7 +31,7 @@ fn routes(snapshot: &Snapshot, proxy: &ProxyNode, memo: &Memo) -> BTreeMap<Strin
     let scope = snapshot.scope(proxy);
     let targets = snapshot.targets(proxy);
     let notes = Notes::default();
-    let cx = Context { snapshot, scope: &scope, proxy, targets: &targets, memo, notes: &notes };
+    let cx = Context { snapshot, scope: &scope, proxy, targets: &targets, patches: None, memo, notes: &notes };
     let decode = |entry: &tiphys_xds::Entry| {
         let any = entry.any().unwrap();
         (entry.name.to_string(), prost::Message::decode(any.value).unwrap())
