@@ -98,6 +98,9 @@ impl Clean<'_> {
     fn now(&self) -> Result<()> {
         self.0.kubectl(&["delete", "deployment,service,serviceaccount", "app", "--ignore-not-found"])?;
         self.0.kubectl(&["label", "namespace", "default", "istio-injection-", "istio.io/rev-"])?;
+        // A namespace goes at once when its pods are gone, and takes half a minute when they are still going.
+        self.0.helm(&["uninstall", "ingress", "--namespace=istio-ingress", "--ignore-not-found", "--wait"])?;
+        self.0.kubectl(&["wait", "pods", "--all", "--namespace=istio-ingress", "--for=delete", "--timeout=30s"])?;
         self.0.kubectl(&["delete", "namespace", "istio-ingress", "--ignore-not-found"])?;
         self.0.helm(&["uninstall", "istiod-tiphys", "--namespace", SYSTEM, "--ignore-not-found"])?;
         self.0.kubectl(&["delete", "mutatingwebhookconfiguration", "--selector=istio.io/tag=default"])?;
@@ -163,8 +166,9 @@ fn every_command_of_the_page_works_under_load() -> Result<()> {
     // From now on the tag is what a new namespace means by istio-injection=enabled.
     let namespace = cluster.namespace("migrate-new", &[("istio-injection", "enabled")])?;
     namespace.apply(&manifests::echo("client", 1))?;
-    namespace.rollout("client")?;
-    let pod = namespace.pod("client")?;
-    ensure!(pod.annotation("istio.io/rev") == Some("tiphys") && pod.ready() == (2, 2), "{}", namespace.account());
-    Ok(())
+    cluster.eventually("its pod is of the new revision", PATIENCE, || {
+        let pod = namespace.pod("client")?;
+        ensure!(pod.annotation("istio.io/rev") == Some("tiphys"), "{:?}", pod.object()["metadata"]);
+        Ok(())
+    })
 }
