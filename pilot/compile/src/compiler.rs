@@ -103,6 +103,11 @@ impl Compiler {
         &self.rollout
     }
 
+    /// A change of mutual TLS, for what others have to say of it ([`Rollout::resume`], [`Rollout::promise`]).
+    pub fn rollout_mut(&mut self) -> &mut Rollout {
+        &mut self.rollout
+    }
+
     /// The proxies have taken the present step of a change of mutual TLS: the next snapshot makes the next one.
     pub fn pass_rollout(&mut self) {
         self.rollout.pass();

@@ -6,6 +6,10 @@
 //! and a cluster that is made anew take traffic a few moments later, and until then the one before does. So a step that brought anything new
 //! for anybody settles for a while before the next one begins.
 
+pub mod replicas;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +17,12 @@ use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge, Opts};
 use serde::Serialize;
+use tiphys_compile::Compiler;
 use tiphys_compile::security::{Rollout, Step};
 use tiphys_view::{Behind, Lag, Views};
 use tokio::time::Instant;
 
+use self::replicas::{Entry, Reached, Replicas};
 use crate::metrics::Metrics;
 
 /// Time between two looks at who has taken a step.
@@ -152,6 +158,12 @@ pub struct Rollouts {
     patience: Patience,
     board: Arc<Board>,
     running: Option<Running>,
+    /// The other replicas, where there may be some.
+    replicas: Option<Replicas>,
+    /// Epoch of what was said to them last.
+    said: Option<u64>,
+    /// Proxies were told something before this control plane began, and are expected back.
+    resumes: bool,
     waiting: IntGauge,
     made: IntCounterVec,
 }
@@ -176,7 +188,16 @@ impl Rollouts {
         })?;
         let board = Arc::new(Board::default());
         board.lock().step = name(Step::Settled).to_owned();
-        Ok(Self { views, patience, board, running: None, waiting, made })
+        let (running, replicas, said, resumes) = Default::default();
+        Ok(Self { views, patience, board, running, replicas, said, resumes, waiting, made })
+    }
+
+    /// Goes along with other replicas; `resumes` when proxies were told something before.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: Replicas, resumes: bool) -> Self {
+        self.replicas = Some(replicas);
+        self.resumes = resumes;
+        self
     }
 
     /// What others may look at.
@@ -187,17 +208,36 @@ impl Rollouts {
     /// A picture was pushed.
     pub fn pushed(&mut self, rollout: &Rollout, push: StepPush<'_>, now: Instant) {
         let (step, epoch) = (rollout.step(), rollout.epoch());
+        self.say(rollout);
+        let resumes = std::mem::take(&mut self.resumes);
         match (&mut self.running, step) {
             (None, Step::Settled) => {}
             (Some(_), Step::Settled) => self.end(now),
             (Some(running), _) if running.epoch == epoch => {}
             (running, _) => {
-                let next = Running::new(running.take(), (step, epoch), push, now);
+                let mut next = Running::new(running.take(), (step, epoch), push, now);
+                if resumes {
+                    next.expect_back(now + self.patience.timeout);
+                }
                 next.tell_step(now);
                 *running = Some(next);
-                self.show(&[]);
+                self.show(Vec::new());
             }
         }
+    }
+
+    /// Tells the other replicas that a step began.
+    fn say(&mut self, rollout: &Rollout) {
+        let Some(replicas) = self.replicas.as_ref().filter(|_| self.said != Some(rollout.epoch())) else { return };
+        self.said = Some(rollout.epoch());
+        replicas.say(Entry::of(
+            rollout,
+            match rollout.step() {
+                Step::Settled => Reached::All,
+                Step::Servers => Reached::Nothing,
+                Step::Clients => Reached::Servers,
+            },
+        ));
     }
 
     fn end(&mut self, now: Instant) {
@@ -229,22 +269,36 @@ impl Rollouts {
         self.running.as_ref().map(|running| running.look_at)
     }
 
-    /// Looks who has taken the present step; gives whether it is passed.
-    pub fn look(&mut self, now: Instant) -> bool {
+    /// Looks who has taken the present step; gives whether it is passed, so that the next snapshot is another.
+    pub fn look(&mut self, compiler: &mut Compiler, now: Instant) -> bool {
         let Some(running) = self.running.as_mut().filter(|running| running.look_at <= now) else { return false };
         let behind = self.views.behind(running.generation);
-        let (passed, waiting) = running.look(behind, self.patience, now);
+        let (mut passed, waiting) = running.look(behind, self.patience, now);
+        let mut waiting: Vec<Waited> =
+            waiting.iter().map(|one| Waited { proxy: proxy(&one.id), why: why(one.lag) }).collect();
+        if let Some(replicas) = self.replicas.as_ref().filter(|_| passed) {
+            compiler.rollout_mut().promise();
+            let reached = if running.step == Step::Servers { Reached::Servers } else { Reached::Clients };
+            replicas.say(Entry::of(compiler.rollout(), reached));
+            let late = running.look_at_replicas(replicas.behind(compiler.rollout()), self.patience, now);
+            passed = late.is_empty();
+            waiting
+                .extend(late.into_iter().map(|proxy| Waited { proxy, why: "is a control plane that is not so far" }));
+        }
         self.waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        self.show(&waiting);
+        self.show(waiting);
+        if passed {
+            compiler.pass_rollout();
+        }
         passed
     }
 
-    fn show(&self, waiting: &[Behind]) {
+    fn show(&self, waiting: Vec<Waited>) {
         let Some(running) = &self.running else { return };
         let mut status = self.board.lock();
         status.step = name(running.step).to_owned();
         status.change.clone_from(&running.what);
-        status.waiting = waiting.iter().map(|one| Waited { proxy: proxy(&one.id), why: why(one.lag) }).collect();
+        status.waiting = waiting;
         status.passed_over = running.passed_over.iter().cloned().collect();
     }
 }
@@ -313,6 +367,32 @@ impl Running {
         (self.passed, Vec::new())
     }
 
+    /// Nobody is connected yet, and those who will be may act on what they were told before.
+    fn expect_back(&mut self, until: Instant) {
+        self.changed = true;
+        self.look_at = until;
+        self.since = until;
+    }
+
+    /// The replicas that are still waited for.
+    fn look_at_replicas(&mut self, late: Vec<String>, patience: Patience, now: Instant) -> Vec<String> {
+        let late: Vec<String> = late.into_iter().filter(|name| !self.passed_over.contains(name)).collect();
+        if late.is_empty() {
+            return late;
+        }
+        // Each may wait for proxies of its own.
+        let waited = now - self.since;
+        if waited < (patience.timeout + patience.settle) * 2 {
+            self.passed = false;
+            self.look_at = now + LOOK;
+            return late;
+        }
+        let (what, named) = (&self.what, Names(late.iter().map(String::as_str)));
+        tracing::warn!(target: "push", "mutual TLS: {what} goes on without replicas {named}, after {}", seconds(waited));
+        self.passed_over.extend(late);
+        Vec::new()
+    }
+
     fn outcome(&self) -> Outcome {
         match (self.passed && self.step == Step::Clients, self.passed_over.is_empty()) {
             (false, _) => Outcome::Withdrawn,
@@ -363,72 +443,4 @@ impl<I: ExactSizeIterator<Item = T> + Clone, T: AsRef<str>> fmt::Display for Nam
 
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Patience = Patience { timeout: Duration::from_secs(10), settle: Duration::from_secs(1) };
-
-    fn behind(names: &[&str]) -> Vec<Behind> {
-        let id = |name: &&str| format!("sidecar~10.0.0.1~{name}.ns~ns.svc.cluster.local");
-        names.iter().map(|name| Behind { id: id(name), lag: Lag::Silent }).collect()
-    }
-
-    fn running(changed: usize, now: Instant) -> Running {
-        let push = StepPush { generation: 2, changed, what: "PeerAuthentication a/b" };
-        Running::new(None, (Step::Servers, 1), push, now)
-    }
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn a_step_waits_for_all_and_settles() {
-        let start = Instant::now();
-        let mut step = running(2, start);
-        assert_eq!(step.look(behind(&["a", "b"]), PATIENCE, start), (false, behind(&["a", "b"])));
-        assert_eq!(step.look_at, start + LOOK);
-        assert_eq!(step.look(behind(&["b"]), PATIENCE, start + ms(25)), (false, behind(&["b"])));
-        assert!(!step.look(behind(&[]), PATIENCE, start + ms(50)).0);
-        // One that comes while it settles is waited for as well.
-        assert!(!step.look(behind(&["c"]), PATIENCE, start + ms(900)).0);
-        assert!(!step.look(behind(&[]), PATIENCE, start + ms(1_000)).0);
-        assert!(!step.look(behind(&[]), PATIENCE, start + ms(1_999)).0);
-        assert!(step.look(behind(&[]), PATIENCE, start + ms(2_000)).0);
-    }
-
-    #[test]
-    fn a_step_that_is_new_for_nobody_is_passed_at_once() {
-        let start = Instant::now();
-        assert_eq!(running(0, start).look(Vec::new(), PATIENCE, start), (true, Vec::new()));
-    }
-
-    #[test]
-    fn who_does_not_answer_is_passed_over_once() {
-        let start = Instant::now();
-        let mut step = running(2, start);
-        assert!(!step.look(behind(&["a"]), PATIENCE, start + ms(9_999)).0);
-        assert!(step.named && step.passed_over.is_empty());
-        assert!(!step.look(behind(&["a"]), PATIENCE, start + ms(10_000)).0);
-        assert_eq!(step.passed_over, ["a.ns".to_owned()].into());
-        assert!(step.look(behind(&["a"]), PATIENCE, start + ms(11_000)).0);
-        let push = StepPush { generation: 3, changed: 2, what: "" };
-        let mut next = Running::new(Some(step), (Step::Clients, 2), push, start + ms(11_000));
-        assert_eq!(next.what, "PeerAuthentication a/b");
-        assert!(!next.look(behind(&["a"]), PATIENCE, start + ms(11_000)).0);
-        assert_eq!(next.outcome(), Outcome::Withdrawn);
-        assert!(next.look(behind(&["a"]), PATIENCE, start + ms(12_000)).0);
-        assert_eq!(next.outcome(), Outcome::PassedOver);
-    }
-
-    #[test]
-    fn a_line_names_a_few() {
-        let text = Names(names(&behind(&["a", "b"]))).to_string();
-        assert_eq!(text, "a.ns (has not acknowledged it), b.ns (has not acknowledged it)");
-        let many = behind(&["a", "b", "c", "d", "e", "f", "g"]);
-        assert!(Names(names(&many)).to_string().ends_with("e.ns (has not acknowledged it) and 2 more"));
-    }
 }

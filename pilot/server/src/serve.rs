@@ -22,6 +22,7 @@ use crate::debug;
 use crate::gather::Debounce;
 use crate::http::Shown;
 use crate::kubernetes::access::AccessReviews;
+use crate::kubernetes::rollout_record::RolloutRecord;
 use crate::kubernetes::{self, Cluster};
 use crate::log::Log;
 use crate::mesh_text::MeshTexts;
@@ -172,8 +173,12 @@ impl Server {
         let (asker, debug_queries) = debug::ads::queries();
         let told = Told { pushes: pushes.clone(), asker };
         let views = Arc::new(views(&settings, told, cluster.as_ref().map(|_| &access)));
-        let compiler = compiler(&args, &settings, &mesh);
-        let rollouts = Rollouts::new(views.clone(), settings.mtls_rollout, &metrics)?;
+        let mut compiler = compiler(&args, &settings, &mesh);
+        let mut rollouts = Rollouts::new(views.clone(), settings.mtls_rollout, &metrics)?;
+        if let Some(cluster) = cluster.as_ref().filter(|_| settings.mtls_rollout.is_ordered()) {
+            let record = RolloutRecord::new(cluster, &args, &settings, trust.pods.clone());
+            rollouts = record.join(rollouts, compiler.rollout_mut(), &mut tasks).await;
+        }
         let board = rollouts.board();
 
         let left_out = Arc::downgrade(&views);

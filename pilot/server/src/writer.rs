@@ -135,10 +135,8 @@ impl Writer {
                 () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     let now = Instant::now();
                     self.parts.pushes.close(now);
-                    let step = ready && self.parts.rollouts.look(now);
-                    if step && let Some(compiler) = &mut self.compiler {
-                        compiler.pass_rollout();
-                    }
+                    let compiler = self.compiler.as_mut().filter(|_| ready);
+                    let step = compiler.is_some_and(|compiler| self.parts.rollouts.look(compiler, now));
                     let due = self.gather.take(&self.parts.debounce, now).filter(|_| ready);
                     if let Some(due) = due.or_else(|| step.then(|| Due::nothing(now))) {
                         self.push(due).await?;

@@ -153,6 +153,7 @@ const ALLOWED: &[&str] = &[
     "istiod: get configmaps by name",
     "istiod: get coordination.k8s.io/leases by name",
     "istiod: get secrets by name",
+    "istiod: patch configmaps by name",
     "istiod: update configmaps by name",
     "istiod: update coordination.k8s.io/leases by name",
     "istiod: update secrets by name",

@@ -2,6 +2,8 @@
 //! Which mode of mutual TLS a list of PeerAuthentications gives to whom, and what clients make of it
 //! (<https://istio.io/latest/docs/reference/config/security/peer_authentication/>).
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use tiphys_model::{Labels, Marked, Mesh, MutualTls, PeerAuthentication, PeerModes, Str};
 
 /// PeerAuthentications in the order of precedence.
@@ -51,6 +53,11 @@ impl ClientPolicies {
         Self(Marked::new(if anywhere { peers.iter().map(as_read).collect() } else { Vec::new() }))
     }
 
+    /// A short name: equal ones have equal names, in all replicas.
+    pub fn name(&self) -> String {
+        format!("{:032x}", self.0.fingerprint().0)
+    }
+
     /// Whether mutual TLS is on for everybody.
     pub fn all_take_mtls(&self) -> bool {
         self.0.is_empty()
@@ -64,6 +71,59 @@ impl ClientPolicies {
     /// On which ports a workload takes no mutual TLS.
     pub fn modes_of(&self, mesh: &Mesh, namespace: &str, labels: &Labels) -> PeerModes {
         modes_of(&self.0, mesh, namespace, labels)
+    }
+}
+
+impl Default for ClientPolicies {
+    fn default() -> Self {
+        Self(Marked::new(Vec::new()))
+    }
+}
+
+/// One policy as it is told to other replicas.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selector: Option<BTreeMap<String, String>>,
+    /// Whether mutual TLS is on; inherited when it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on: Option<bool>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ports: BTreeMap<u32, Option<bool>>,
+}
+
+impl Serialize for ClientPolicies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let on = |mode: Option<MutualTls>| mode.map(|mode| mode != MutualTls::Disable);
+        serializer.collect_seq(self.0.iter().map(|policy| {
+            Written {
+                namespace: policy.namespace.to_string(),
+                selector: policy
+                    .selector
+                    .as_ref()
+                    .map(|labels| labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()),
+                on: on(policy.mode),
+                ports: policy.ports.iter().map(|(port, mode)| (*port, on(*mode))).collect(),
+            }
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientPolicies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mode = |on: bool| if on { MutualTls::Permissive } else { MutualTls::Disable };
+        let policy = |written: Written| {
+            Marked::new(PeerAuthentication {
+                name: Str::default(),
+                namespace: written.namespace.into(),
+                selector: written.selector.as_ref().map(crate::lower::labels),
+                mode: written.on.map(mode),
+                ports: written.ports.into_iter().map(|(port, on)| (port, on.map(mode))).collect(),
+            })
+        };
+        let all = Vec::<Written>::deserialize(deserializer)?;
+        Ok(Self(Marked::new(all.into_iter().map(policy).collect())))
     }
 }
 

@@ -12,10 +12,12 @@
 //! do not notice (PERMISSIVE to STRICT) has no steps. A newer change in the middle of one begins with the first step again; what clients may
 //! still act on is kept until all of them have taken something newer.
 //!
+//! Where several replicas serve, each goes from one step to the next when all have come so far. A replica that says that its servers are ready
+//! ([`Rollout::promise`]) counts on clients of others that act on what is wanted from then on.
+//!
 //! No clock and no proxy here: [`Rollout::want`] says what is wanted, [`Rollout::pass`] that those who had to have taken a step.
 
 use super::modes::{ClientPolicies, Peers};
-use tiphys_model::Marked;
 
 /// Where a change is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,18 +41,43 @@ pub struct Rollout {
     acted: Vec<ClientPolicies>,
     step: Step,
     epoch: u64,
+    /// Clients were told something before the control plane began.
+    resumes: bool,
 }
 
 impl Rollout {
     /// Without `ordered` all changes are taken at once.
     pub fn new(ordered: bool) -> Self {
-        let target = ClientPolicies::of(&Marked::new(Vec::new()));
-        Self { ordered, wanted: None, acted: vec![target.clone()], target, step: Step::Settled, epoch: 0 }
+        let target = ClientPolicies::default();
+        Self {
+            ordered,
+            wanted: None,
+            acted: vec![target.clone()],
+            target,
+            step: Step::Settled,
+            epoch: 0,
+            resumes: false,
+        }
+    }
+
+    /// Before anything is wanted: these are what clients may act on, by what the control plane told them before it began anew.
+    pub fn resume(&mut self, acted: Vec<ClientPolicies>) {
+        if self.wanted.is_none() && self.ordered && !acted.is_empty() {
+            self.acted = acted;
+            self.resumes = true;
+        }
+    }
+
+    /// All servers take both: from now on clients of other replicas may act on what is wanted.
+    pub fn promise(&mut self) {
+        if self.step == Step::Servers && !self.acted.contains(&self.target) {
+            self.acted.insert(0, self.target.clone());
+        }
     }
 
     /// These policies are wanted. The first ones are taken as they are: nobody was told anything before.
     pub fn want(&mut self, peers: &Peers) {
-        let first = self.wanted.is_none();
+        let first = self.wanted.is_none() && !self.resumes;
         if self.wanted.as_ref() == Some(peers) {
             return;
         }
@@ -98,6 +125,16 @@ impl Rollout {
     /// Counts up whenever a step begins.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// What clients make of what is wanted.
+    pub fn target(&self) -> &ClientPolicies {
+        &self.target
+    }
+
+    /// What some client may act on.
+    pub fn acted(&self) -> &[ClientPolicies] {
+        &self.acted
     }
 
     /// What clients are told.

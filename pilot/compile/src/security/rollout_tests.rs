@@ -290,3 +290,105 @@ fn only_ports_that_clients_call_otherwise_take_both() {
     let others = picture(&rollout, &wanted).modes_of(&mesh(), "b", &labels("x"));
     assert!(others.mode == MutualTls::Strict && others.ports.values().all(|mode| *mode == MutualTls::Strict));
 }
+
+#[test]
+fn policies_are_told_to_other_replicas_as_they_are() {
+    let policies =
+        [policy("a", Some("x"), None, Some(MutualTls::Disable)), policy(ROOT, None, Some(MutualTls::Strict), None)];
+    let told = ClientPolicies::of(&peers(policies.to_vec()));
+    let text = serde_json::to_string(&told).unwrap();
+    let read: ClientPolicies = serde_json::from_str(&text).unwrap();
+    assert_eq!((&read, read.name()), (&told, told.name()), "{text}");
+    assert_ne!(told.name(), ClientPolicies::default().name());
+}
+
+#[test]
+fn who_begins_anew_goes_on_with_what_clients_were_told() {
+    let off = ClientPolicies::of(&of_mesh(MutualTls::Disable));
+    let mut rollout = Rollout::new(true);
+    rollout.resume(vec![off.clone()]);
+    rollout.want(&of_mesh(MutualTls::Strict));
+    assert_eq!((rollout.step(), rollout.told(), rollout.outdated()), (Step::Servers, &off, vec![off.clone()]));
+    let mut rollout = Rollout::new(true);
+    rollout.resume(vec![off]);
+    rollout.want(&of_mesh(MutualTls::Disable));
+    assert_eq!(rollout.step(), Step::Settled);
+}
+
+/// Two replicas, of which each knows only its own proxies; proxies of both call each other.
+#[derive(Clone, Debug)]
+enum Shared {
+    Want(usize, usize),
+    Take(usize, usize),
+}
+
+proptest! {
+    #[test]
+    fn replicas_that_wait_for_each_other_refuse_no_call(
+        wanted in proptest::collection::vec(policies(), 1..5),
+        events in proptest::collection::vec(prop_oneof![
+            1 => (0..2usize, 1..3usize).prop_map(|(replica, further)| Shared::Want(replica, further)),
+            5 => (0..2usize, 0..2usize).prop_map(|(replica, proxy)| Shared::Take(replica, proxy)),
+        ], 1..80),
+    ) {
+        let mut replicas = [Proxies::new(2, wanted[0].clone()), Proxies::new(2, wanted[0].clone())];
+        // What each says: what it wants, and how far it is.
+        let name = |proxies: &Proxies| proxies.rollout.target().name();
+        let mut said = [(name(&replicas[0]), 3), (name(&replicas[1]), 3)];
+        let mut seen = [0, 0];
+        let settle = |replicas: &mut [Proxies; 2], said: &mut [(String, u8); 2]| {
+            for _ in 0..8 {
+                for one in 0..2 {
+                    let proxies = &mut replicas[one];
+                    let wanted = name(proxies);
+                    let took = proxies.taken.iter().flatten().all(|(taken, _)| *taken >= proxies.begun.1);
+                    let reached = match proxies.rollout.step() {
+                        Step::Settled => 3,
+                        Step::Servers if took => { proxies.rollout.promise(); 1 }
+                        Step::Servers => 0,
+                        Step::Clients if took => 2,
+                        Step::Clients => 1,
+                    };
+                    said[one] = (wanted.clone(), reached);
+                    let needed = match proxies.rollout.step() { Step::Settled => 9, Step::Servers => 1, Step::Clients => 2 };
+                    let other = &said[1 - one];
+                    if took && reached >= needed && other.0 == wanted && other.1 >= needed {
+                        proxies.pass();
+                    }
+                }
+            }
+        };
+        let check = |replicas: &[Proxies; 2]| {
+            let live = || replicas.iter().flat_map(|proxies| proxies.taken.iter().flatten()).map(|(_, security)| security);
+            live().try_for_each(|client| live().try_for_each(|server| reaches(&replicas[0].mesh, client, server)))
+        };
+        for event in events {
+            match event.clone() {
+                // A replica may pass over what was wanted for a moment only; none goes back.
+                Shared::Want(replica, further) => {
+                    seen[replica] = (seen[replica] + further).min(wanted.len() - 1);
+                    let wanted = wanted[seen[replica]].clone();
+                    replicas[replica].want(wanted);
+                }
+                Shared::Take(replica, proxy) => {
+                    let proxies = &mut replicas[replica];
+                    proxies.taken[proxy] = Some((proxies.generation, picture(&proxies.rollout, &proxies.wanted)));
+                }
+            }
+            settle(&mut replicas, &mut said);
+            prop_assert_eq!(check(&replicas), Ok(()), "after {:?}", event);
+        }
+        let last = wanted[wanted.len() - 1].clone();
+        replicas.iter_mut().for_each(|proxies| proxies.want(last.clone()));
+        for _ in 0..6 {
+            for proxies in &mut replicas {
+                let now = picture(&proxies.rollout, &proxies.wanted);
+                let generation = proxies.generation;
+                proxies.taken.iter_mut().for_each(|taken| *taken = Some((generation, now.clone())));
+            }
+            settle(&mut replicas, &mut said);
+            prop_assert_eq!(check(&replicas), Ok(()));
+        }
+        prop_assert!(replicas.iter().all(|proxies| proxies.rollout.step() == Step::Settled));
+    }
+}

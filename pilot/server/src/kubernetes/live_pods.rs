@@ -38,6 +38,14 @@ impl LivePodIndex {
     }
 }
 
+impl LivePodIndex {
+    /// Whether there is a pod of this name.
+    pub fn has(&self, namespace: &str, name: &str) -> bool {
+        let pods = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        pods.get(namespace).is_some_and(|names| names.contains_key(name))
+    }
+}
+
 impl LivePods for LivePodIndex {
     fn lives(&self, namespace: &str, pod: &PodReference) -> bool {
         let pods = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ pub mod live_pods;
 #[cfg(test)]
 mod mock;
 pub mod pods;
+pub mod rollout_record;
 mod root_config_maps;
 pub mod root_secret;
 pub mod signer;
