@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tiphys_golden::{proxies, resources, snapshot, validate};
 
+/// Cases whose EnvoyFilters ask for what upstream Envoy refuses, and its words: what a user patches is handed on as it is.
+const REFUSED: &[(&str, &str)] = &[
+    ("features/ef-http-filter-insert-after", "must be the last filter in a http filter chain"),
+    ("features/ef-network-filter-insert", "envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy"),
+    ("features/ef-typed-struct", "Didn't find a registered implementation for 'custom'"),
+];
+
 #[test]
 fn envoy_takes_what_is_made_of_every_reference_input() -> Result<()> {
     let Some(reference) = std::env::var_os("TIPHYS_REFERENCE").filter(|v| !v.is_empty()).map(PathBuf::from) else {
@@ -52,7 +59,10 @@ fn check(case: &Path, seen: &Mutex<BTreeSet<String>>) -> Result<()> {
         let text = serde_json::to_string(&resources)?;
         let is_new = seen.lock().is_ok_and(|mut seen| seen.insert(text));
         if is_new {
-            validate(&resources).with_context(what)?;
+            match (validate(&resources), REFUSED.iter().find(|(name, _)| case.ends_with(name))) {
+                (Err(error), Some((_, words))) if format!("{error:#}").contains(words) => {}
+                (result, _) => result.with_context(what)?,
+            }
         }
     }
     Ok(())
