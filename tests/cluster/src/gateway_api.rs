@@ -35,6 +35,7 @@ fn folder(channel: &str) -> Result<String> {
 fn apply(cluster: &Cluster, files: &[String]) -> Result<()> {
     let files: Vec<&str> = files.iter().flat_map(|file| ["--filename", file]).collect();
     cluster.kubectl(&[["apply", "--server-side", "--force-conflicts"].as_slice(), &files].concat())?;
-    let _ = cluster.kubectl(&[["wait", "--for=condition=Established", "--timeout=30s"].as_slice(), &files].concat());
-    Ok(())
+    // The channel has a policy beside its kinds, which is never established.
+    let wait = ["wait", "customresourcedefinitions", "--all", "--for=condition=Established", "--timeout=30s"];
+    cluster.kubectl(&wait).map(drop)
 }
