@@ -113,6 +113,9 @@ pub struct Elector<L: Lock> {
     pub lock: L,
     /// Who the candidate is: its pod.
     pub identity: String,
+    /// Whether no other process can have this identity while this one runs, as that of a pod: its container is started anew only when the
+    /// former one has ended. A lock that is left from that need not run out.
+    pub is_pod: bool,
     /// Its key, and of which holders it may take the lock.
     pub preference: Preference,
     /// How long things take.
@@ -248,7 +251,8 @@ impl<L: Lock> Elector<L> {
             self.write(seen, renewed).await?;
             return Ok(Tried::Leading(now));
         }
-        let held = !record.holder_identity.is_empty();
+        let left = self.is_pod && record.holder_identity == self.identity && record.holder_key == self.preference.key();
+        let held = !record.holder_identity.is_empty() && !left;
         let lease = self.pace.lease.max(Duration::from_secs(u64::try_from(record.lease_duration_seconds).unwrap_or(0)));
         let expired = now >= seen.at + lease;
         if held && !expired && !self.preference.takes_from(&record.holder_key) {

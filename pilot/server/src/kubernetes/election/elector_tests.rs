@@ -172,12 +172,16 @@ struct Candidate {
 
 impl Candidate {
     fn start(lock: Shared, identity: &str, preference: Preference) -> Self {
+        Self::start_as(lock, identity, preference, false)
+    }
+
+    fn start_as(lock: Shared, identity: &str, preference: Preference, is_pod: bool) -> Self {
         let (leader, leads) = watch::channel(false);
         let stop = CancellationToken::new();
         let time = lock.object.time.clone();
         let clock = Arc::new(TheirClock { start: time.now(), time, ahead: lock.ahead.clone() });
         let pace = Pace::default();
-        let elector = Elector { lock: lock.clone(), identity: identity.into(), preference, pace, clock };
+        let elector = Elector { lock: lock.clone(), identity: identity.into(), is_pod, preference, pace, clock };
         Self { lock, leads, stop: stop.clone(), task: tokio::spawn(elector.run(leader, stop)) }
     }
 
@@ -312,6 +316,21 @@ async fn a_process_that_was_restarted_under_the_same_name_waits_like_any_other()
     assert!(!again.leads());
     object.seconds(20).await;
     assert!(again.leads());
+}
+
+#[tokio::test]
+async fn a_container_that_was_restarted_leads_on() {
+    let object = Object::new();
+    let pod = |name| Candidate::start_as(Shared::on(&object), name, revision("default", None), true);
+    let a = pod("a");
+    object.seconds(1).await;
+    let b = pod("b");
+    object.seconds(20).await;
+    assert!(a.leads() && !b.leads());
+    a.task.abort();
+    let again = pod("a");
+    object.seconds(1).await;
+    assert!(again.leads() && !b.leads());
 }
 
 #[tokio::test]

@@ -130,7 +130,8 @@ impl Elections {
     fn elector<K: lock::Holds>(&self, name: &str, preference: Preference) -> Elector<ObjectLock<K>> {
         let lock = ObjectLock::new(self.client.clone(), &self.namespace, name);
         let clock = Arc::new(SystemClock);
-        Elector { lock, identity: self.identity.clone(), preference, pace: Pace::default(), clock }
+        let is_pod = std::env::var_os("POD_NAME").is_some_and(|name| *name == *self.identity);
+        Elector { lock, identity: self.identity.clone(), is_pod, preference, pace: Pace::default(), clock }
     }
 
     /// The lock by which an older istiod does the same work for all revisions.
