@@ -74,11 +74,16 @@ pub struct Registration {
     pub metrics: WebhookMetrics,
 }
 
+/// Versions of configurations.
+type Warned = BTreeMap<(Kind, String), String>;
+
 /// What is known while this replica leads.
 struct State {
     configurations: BTreeMap<(Kind, String), Json>,
     /// The API server was seen to obey a refusal of these webhooks.
     answers: bool,
+    /// What was said of caBundles of others: the version by configuration.
+    warned: Warned,
     /// When to try again, and how long that took to wait.
     retry: Option<(Instant, Duration)>,
 }
@@ -107,7 +112,7 @@ impl Registration {
             watcher(api, wanted.clone()).default_backoff().map(move |event| (kind, event))
         };
         let mut events = pin!(events(Kind::Mutating).merge(events(Kind::Validating)));
-        let mut state = State { configurations: BTreeMap::new(), answers: false, retry: None };
+        let mut state = State { configurations: BTreeMap::new(), answers: false, warned: BTreeMap::new(), retry: None };
         loop {
             let due = state.retry.map_or_else(|| Instant::now() + RETRY.1, |(due, _)| due);
             tokio::select! {
@@ -154,6 +159,9 @@ impl Registration {
                 again |= !state.answers;
             }
             for (key, object) in &mut state.configurations {
+                if !asked {
+                    self.warn_of_others(key, object, &bundle, &mut state.warned);
+                }
                 if let Some(patch) = plan(key.0, object, &bundle, state.answers) {
                     match self.apply(key, &patch).await {
                         // The watch tells it too, but later.
@@ -167,6 +175,25 @@ impl Registration {
             let wait = state.retry.map_or(RETRY.0, |(_, wait)| (wait * 2).min(RETRY.1));
             (Instant::now() + wait, wait)
         });
+    }
+
+    /// Says once of each version of a configuration which caBundles stay as others set them although these webhooks do not lead to them.
+    fn warn_of_others(&self, (kind, name): &(Kind, String), object: &Json, bundle: &str, warned: &mut Warned) {
+        let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let named = webhooks(object).filter(|webhook| webhook["clientConfig"]["caBundle"] != bundle);
+        let named = named.filter(|webhook| !webhook["clientConfig"]["url"].is_string());
+        let named = named.filter_map(|webhook| webhook["name"].as_str());
+        let others: Vec<&str> =
+            named.filter(|webhook| kind.has(webhook) && belongs_to_another(object, webhook)).collect();
+        let known = warned.insert((*kind, name.clone()), version.to_owned());
+        if !others.is_empty() && known.is_none_or(|known| known != version) {
+            tracing::warn!(
+                target: "webhook",
+                "{kind:?}WebhookConfiguration {name}: somebody else owns the caBundle of {}, which has not the roots of this control plane: it \
+                 is left alone, and the API server may not reach these webhooks",
+                others.join(", ")
+            );
+        }
     }
 
     /// Applies a patch, and gives what the configuration is then.
