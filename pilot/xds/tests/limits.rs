@@ -34,7 +34,7 @@ async fn twenty_slow_readers_do_not_delay_a_fast_one() {
         let begin = Instant::now();
         server.stub.set(view(version));
         let response = fast.receive().await;
-        assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
         let value = text(&response.resources[199].resource.as_ref().unwrap().value);
         assert!(value.starts_with(&format!("{version:010}")));
         fast.answer(&response, None).await;

@@ -114,7 +114,7 @@ async fn a_client_that_never_answers_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn a_client_that_asks_for_no_endpoints_is_not_waited_for() {
-    let server = serve(Options::default()).await;
+    let server = serve(Options { patience: Duration::from_secs(10), ..Options::default() }).await;
     server.stub.set(world(&[("a", "1")], &[("a", "1")], &[("l", "r")], &[("r", "a")]));
     let mut client = Delta::connect(&server, "p").await;
     client.subscribe(CDS, &[], &[]).await;
@@ -125,7 +125,7 @@ async fn a_client_that_asks_for_no_endpoints_is_not_waited_for() {
     let begin = Instant::now();
     client.expect(CDS, &[("b", "1")], &[]).await;
     client.expect(LDS, &[("l", "r2")], &[]).await;
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert!(begin.elapsed() < Duration::from_secs(9));
 }
 
 #[tokio::test]

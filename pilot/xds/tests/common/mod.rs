@@ -185,7 +185,7 @@ pub fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(60);
 
 pub struct Delta {
