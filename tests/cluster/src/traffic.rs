@@ -17,7 +17,7 @@ pub struct Traffic {
 pub struct Summary {
     /// How many requests were sent.
     pub requests: usize,
-    /// Of those that were not answered with 200: when, in seconds since the epoch, and what came.
+    /// Those that were not answered with 200: status, seconds that it took, curl's exit code, and when, in seconds since the epoch.
     pub failed: Vec<String>,
     /// The longest that one took.
     pub slowest: Duration,
@@ -33,7 +33,7 @@ impl Traffic {
         let script = format!(
             "rm -f {file} {file}.stop
             (while [ ! -e {file}.stop ]; do
-              curl --silent --output /dev/null --max-time 10 --write-out '%{{http_code}} %{{time_total}} ' {url} >> {file}
+              curl --silent --output /dev/null --max-time 10 --write-out '%{{http_code}} %{{time_total}} %{{exitcode}} ' {url} >> {file}
               date +%s >> {file}
               sleep 0.03
             done) > /dev/null 2>&1 < /dev/null &"
@@ -51,7 +51,7 @@ impl Traffic {
         let text = self.from.exec(&["sh", "-c", &script])?;
         let mut summary = Summary::default();
         // The last line may be in the making.
-        for line in text.lines().filter(|line| line.split_whitespace().count() == 3) {
+        for line in text.lines().filter(|line| line.split_whitespace().count() == 4) {
             let mut words = line.split_whitespace();
             let (code, seconds) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             summary.requests += 1;
