@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the mesh costs on a cluster: memory, images, and the time that pods take to become ready. The figures are printed; what is promised of
+//! release builds is held for these (`PROFILE=release`). `TIPHYS_FIGURES_PODS=100` starts as many pods at once. A file of its own, so
+//! that nothing else is measured.
+
+use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+use tiphys_cluster_tests::process::{Memory, Process};
+use tiphys_cluster_tests::{Cluster, Mesh, Namespace, manifests, mesh};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+const MIB: u64 = 1 << 20;
+
+fn is_release() -> bool {
+    std::env::var("PROFILE").is_ok_and(|profile| profile == "release")
+}
+
+fn text(memory: Memory) -> String {
+    format!("{:.1} MiB resident, {:.1} MiB of that its own", mib(memory.resident), mib(memory.private))
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / MIB as f64
+}
+
+/// Scales from nothing, and gives how long it takes until all pods are ready.
+fn grow(namespace: &Namespace, pods: u64) -> Result<Duration> {
+    namespace.kubectl(&["scale", "deployment/app", "--replicas=0"])?;
+    namespace.cluster().eventually("no pod is left", PATIENCE, || {
+        let left = namespace.json(&["get", "pods"])?;
+        ensure!(left["items"].as_array().is_some_and(Vec::is_empty), "some are");
+        Ok(())
+    })?;
+    let started = Instant::now();
+    namespace.kubectl(&["scale", "deployment/app", &format!("--replicas={pods}")])?;
+    let wait = ["rollout", "status", "deployment/app", "--timeout=300s"];
+    namespace.kubectl(&wait).with_context(|| namespace.account())?;
+    Ok(started.elapsed())
+}
+
+#[test]
+fn figures() -> Result<()> {
+    let Some(cluster) = Cluster::of_test("figures")? else { return Ok(()) };
+    let mesh = Mesh::shared(&cluster)?;
+    let nodes = cluster.json(&["get", "nodes"])?;
+    for image in nodes["items"][0]["status"]["images"].as_array().context("images")? {
+        let names: &[_] = image["names"].as_array().map_or(&[], Vec::as_slice);
+        let name =
+            names.iter().filter_map(|name| name.as_str()).find(|name| name.contains("/tiphys") && !name.contains('@'));
+        if let (Some(name), Some(size)) = (name, image["sizeBytes"].as_u64()) {
+            println!("image {name}: {:.1} MiB", mib(size));
+        }
+    }
+    // What sidecars reserve by default would not fit on a small machine.
+    let labels = "labels: {app: app, version: v1}";
+    let small = "annotations: {sidecar.istio.io/proxyCPU: 5m, sidecar.istio.io/proxyMemory: 20Mi}";
+    let app = manifests::echo("app", 1).replace(labels, &format!("{labels}, {small}"));
+    ensure!(app.contains(small), "{app}");
+    let inside = cluster.namespace("figures-inside", &[("istio-injection", "enabled")])?;
+    let outside = cluster.namespace("figures-outside", &[])?;
+    for namespace in [&inside, &outside] {
+        namespace.apply(&app)?;
+        namespace.rollout("app").with_context(|| mesh.account())?;
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let system = Namespace::existing(&cluster, mesh::SYSTEM);
+    let control_plane = Process::of(&system.pod("istiod")?, "discovery", "tiphys")?.memory()?;
+    println!("control plane, with some proxies: {}", text(control_plane));
+    let agent = Process::of(&inside.pod("app")?, "istio-proxy", "pilot-agent")?.memory()?;
+    println!("agent: {}", text(agent));
+    let envoy = Process::of(&inside.pod("app")?, "istio-proxy", "envoy")?.memory()?;
+    println!("Envoy: {}", text(envoy));
+
+    let pods = std::env::var("TIPHYS_FIGURES_PODS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let without = grow(&outside, pods)?;
+    let with = grow(&inside, pods)?;
+    let ratio = with.as_secs_f64() / without.as_secs_f64();
+    println!(
+        "{pods} pods at once are ready after {:.1} s without injection, {:.1} s with it: {ratio:.2} times",
+        without.as_secs_f64(),
+        with.as_secs_f64()
+    );
+    if is_release() {
+        ensure!(control_plane.resident < 40 * MIB, "control plane: {}", text(control_plane));
+        ensure!(agent.resident < 15 * MIB && agent.private < 4 * MIB, "agent: {}", text(agent));
+    }
+    Ok(())
+}
