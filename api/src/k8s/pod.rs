@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::value::IntOrString;
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -35,7 +37,7 @@ pub struct PodSpec {
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(from = "ContainerFields", into = "ContainerFields")]
 pub struct Container {
     /// Its name.
     pub name: String,
@@ -45,6 +47,103 @@ pub struct Container {
     pub ports: Vec<ContainerPort>,
     /// `Always` makes an init container a sidecar.
     pub restart_policy: Option<String>,
+    /// How the kubelet asks for its state: startup, liveness, readiness. There are many pods: none of the mesh's own containers.
+    pub probes: Box<[Probe]>,
+}
+
+/// A container as it is written.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerFields {
+    name: String,
+    image: String,
+    ports: Vec<ContainerPort>,
+    restart_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startup_probe: Option<Probe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness_probe: Option<Probe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readiness_probe: Option<Probe>,
+}
+
+impl From<ContainerFields> for Container {
+    fn from(fields: ContainerFields) -> Self {
+        let ContainerFields { name, image, ports, restart_policy, startup_probe, liveness_probe, readiness_probe } =
+            fields;
+        let own = matches!(name.as_str(), "istio-proxy" | "istio-init");
+        let probes = [startup_probe, liveness_probe, readiness_probe].into_iter().flatten();
+        let probes = probes.filter(|probe| !own && *probe != Probe::Other).collect();
+        Self { name, image, ports, restart_policy, probes }
+    }
+}
+
+impl From<Container> for ContainerFields {
+    fn from(container: Container) -> Self {
+        let Container { name, image, ports, restart_policy, probes } = container;
+        // Which of them is which is not kept.
+        let mut probes = probes.into_iter();
+        let (startup_probe, liveness_probe, readiness_probe) = (probes.next(), probes.next(), probes.next());
+        Self { name, image, ports, restart_policy, startup_probe, liveness_probe, readiness_probe }
+    }
+}
+
+/// How the kubelet asks a container for its state, as far as it matters to a mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ProbeFields", into = "ProbeFields")]
+pub enum Probe {
+    /// By an HTTP request to a port.
+    Http(IntOrString),
+    /// By a connection to a port.
+    Tcp(IntOrString),
+    /// By gRPC's health protocol on a port.
+    Grpc(IntOrString),
+    /// By a command, or to another host than the pod.
+    Other,
+}
+
+/// A probe as it is written.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProbeFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_get: Option<ProbePort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_socket: Option<ProbePort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<ProbePort>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ProbePort {
+    port: IntOrString,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    host: String,
+}
+
+impl From<ProbeFields> for Probe {
+    fn from(fields: ProbeFields) -> Self {
+        let own = |port: &ProbePort| port.host.is_empty();
+        match fields {
+            ProbeFields { http_get: Some(to), .. } if own(&to) => Self::Http(to.port),
+            ProbeFields { tcp_socket: Some(to), .. } if own(&to) => Self::Tcp(to.port),
+            ProbeFields { grpc: Some(to), .. } => Self::Grpc(to.port),
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<Probe> for ProbeFields {
+    fn from(probe: Probe) -> Self {
+        let to = |port| Some(ProbePort { port, host: String::new() });
+        match probe {
+            Probe::Http(port) => Self { http_get: to(port), ..Self::default() },
+            Probe::Tcp(port) => Self { tcp_socket: to(port), ..Self::default() },
+            Probe::Grpc(port) => Self { grpc: to(port), ..Self::default() },
+            Probe::Other => Self::default(),
+        }
+    }
 }
 
 /// A port of a container.

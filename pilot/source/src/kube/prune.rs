@@ -33,17 +33,29 @@ const META: Cut = within(
     ],
 );
 
+/// Only which ports the kubelet connects to is of interest.
+const PROBE: &[Cut] = &[
+    cut("exec"),
+    cut("failureThreshold"),
+    within("httpGet", &[cut("httpHeaders"), cut("path"), cut("scheme")]),
+    cut("initialDelaySeconds"),
+    cut("periodSeconds"),
+    cut("successThreshold"),
+    cut("terminationGracePeriodSeconds"),
+    cut("timeoutSeconds"),
+];
+
 const CONTAINER: &[Cut] = &[
     cut("args"),
     cut("command"),
     cut("env"),
     cut("envFrom"),
     cut("lifecycle"),
-    cut("livenessProbe"),
-    cut("readinessProbe"),
+    within("livenessProbe", PROBE),
+    within("readinessProbe", PROBE),
     cut("resources"),
     cut("securityContext"),
-    cut("startupProbe"),
+    within("startupProbe", PROBE),
     cut("volumeDevices"),
     cut("volumeMounts"),
 ];
