@@ -48,4 +48,4 @@ pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use targets::{ServiceTarget, service_targets};
-pub use workloads::{Workload, WorkloadPort, Workloads};
+pub use workloads::{Workload, WorkloadPort, Workloads, workload_name};

@@ -226,7 +226,7 @@ fn lower_pod(object: &Object, pod: &k8s::Pod, store: &Store, cx: &LowerContext<'
 }
 
 /// The Deployment, Job or the like that a Pod is an instance of, told from its owner's name; else the Pod's own name.
-fn workload_name(meta: &Meta) -> &str {
+pub fn workload_name(meta: &Meta) -> &str {
     if let Some(name) = meta.labels.get("service.istio.io/workload-name") {
         return name;
     }

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tiphys-proto", &[]),
     ("tiphys-source", &["tiphys-api"]),
     ("tiphys-compile", &["tiphys-api", "tiphys-model", "tiphys-proto"]),
+    ("tiphys-preflight", &["tiphys-api", "tiphys-compile", "tiphys-model"]),
     ("tiphys-translate", &["tiphys-model", "tiphys-proto"]),
     ("tiphys-xds", &["tiphys-proto"]),
     ("tiphys-view", &["tiphys-compile", "tiphys-model", "tiphys-proto", "tiphys-translate", "tiphys-xds"]),
@@ -36,6 +37,7 @@ const EVERY_STAGE: &[&str] = &[
     "tiphys-compile",
     "tiphys-deploy",
     "tiphys-model",
+    "tiphys-preflight",
     "tiphys-proto",
     "tiphys-source",
     "tiphys-status",
@@ -50,7 +52,7 @@ const TEST_CRATES: &[&str] =
     &["tiphys-bench", "tiphys-charts", "tiphys-cluster-tests", "tiphys-e2e", "tiphys-golden", "tiphys-harness"];
 
 const KUBERNETES_USERS: &[&str] =
-    &["tiphys-source", "tiphys-status", "tiphys-deploy", "tiphys-webhook", "tiphys-server"];
+    &["tiphys-source", "tiphys-status", "tiphys-deploy", "tiphys-webhook", "tiphys-server", "tiphysctl"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace's folder")
