@@ -9,7 +9,7 @@
 //! 3. [`sds`] hands the certificate to Envoy over a Unix socket, and pushes each new one.
 //! 4. [`relay`] passes Envoy's configuration stream on to the control plane as bytes, without decoding them.
 //! 5. [`bootstrap`] writes Envoy's start configuration, [`envoy`] starts the proxy, drains it and ends with it.
-//! 6. [`status`] answers probes and metrics; [`dns`], where it is wanted, the application's DNS queries, with the names that [`names`]
+//! 6. [`status`] answers probes and metrics, and which [`connections`] came in without mutual TLS; [`dns`], where it is wanted, the application's DNS queries, with the names that [`names`]
 //!    gets from the control plane.
 //!
 //! Before that, [`capture`] leads the pod's connections to Envoy: an init container's work, done by the same program.
@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod capture;
 pub mod cli;
 pub mod commands;
+pub mod connections;
 pub mod dns;
 pub mod duration;
 pub mod envoy;

@@ -245,3 +245,43 @@ async fn settings_that_cannot_be_are_refused() {
         assert!(agent.log().contains(name) && agent.log().contains(part), "{}", agent.log());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_mutual_tls_are_counted() {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    let plane = ControlPlane::start().await;
+    let address = own(37);
+    let agent = agent(&plane, &address, &[("TIPHYS_ADMIN_ADDRESS", &address)]).await;
+    // Nobody can say before Envoy answers.
+    let (status, why) = agent.get(15020, "/debug/plaintext").await.unwrap();
+    assert_eq!(status, 503, "{why}");
+    // Envoy's admin interface: half of the connections by HTTP are encrypted.
+    let count = Arc::new(AtomicU64::new(3));
+    let counted = count.clone();
+    let admin = SocketAddr::new(address.parse().unwrap(), 15000);
+    serve(admin, None, move |request, _| {
+        assert!(request.uri().path() == "/stats" && request.uri().query().unwrap().contains("plaintext"));
+        let count = counted.load(Relaxed);
+        let http = "http.inbound_0.0.0.0_8080;.downstream_cx";
+        text(
+            200,
+            format!(
+                "{http}_ssl_total: {count}\n{http}_total: {}\ntcp.inbound|9000||;plaintext.downstream_cx_total: 1\n",
+                2 * count
+            ),
+        )
+    })
+    .await;
+    let taken = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(&agent.get(15020, path).await.unwrap().1).unwrap()
+    };
+    let first = taken("/debug/plaintext").await;
+    let ports = serde_json::json!([
+        {"port": 8080, "plaintext": 3, "last_minutes": 0}, {"port": 9000, "plaintext": 1, "last_minutes": 0}
+    ]);
+    assert_eq!((&first["minutes"], &first["ports"]), (&1.into(), &ports));
+    assert!(first["peers"].is_array());
+    count.store(5, Relaxed);
+    assert_eq!(taken("/debug/plaintext?minutes=5").await["ports"][0]["plaintext"], 5);
+    assert_eq!(agent.get(15020, "/debug/plaintext?minutes=x").await.unwrap().0, 400);
+}

@@ -4,6 +4,7 @@
 //! Settings: ProxyConfig.proxyStatsMatcher and extraStatTags, or the annotations `sidecar.istio.io/statsInclusionPrefixes`,
 //! `...Suffixes`, `...Regexps`, `extraStatTags` and `statsHistogramBuckets`, which win over ProxyConfig.
 
+use crate::connections::counters;
 use crate::settings::Settings;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -96,7 +97,8 @@ fn patterns(settings: &Settings) -> Vec<Value> {
     let suffixes = wanted("sidecar.istio.io/statsInclusionSuffixes", &matcher.inclusion_suffixes, &suffixes);
     all.extend(suffixes.iter().map(|s| json!({ "suffix": s })));
     let regexps = wanted("sidecar.istio.io/statsInclusionRegexps", &matcher.inclusion_regexps, &REGEXPS);
-    all.extend(regexps.iter().map(|r| json!({ "safe_regex": { "regex": r } })));
+    let regexps = regexps.iter().map(String::as_str).chain(counters::KEPT);
+    all.extend(regexps.map(|r| json!({ "safe_regex": { "regex": r } })));
     all.extend([json!({ "prefix": "component" }), json!({ "prefix": "istio" })]);
     all
 }

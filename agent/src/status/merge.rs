@@ -76,9 +76,14 @@ impl Scraping {
         Ok(Self { settings, store, metrics, application, envoy, localhost_only })
     }
 
+    /// Whether somebody may not ask (METRICS_LOCALHOST_ACCESS_ONLY).
+    pub(super) fn refuses(&self, peer: IpAddr) -> bool {
+        self.localhost_only && !peer.to_canonical().is_loopback()
+    }
+
     /// The metrics of all.
     pub(super) async fn answer(&self, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> Response<Page> {
-        if self.localhost_only && !peer.to_canonical().is_loopback() {
+        if self.refuses(peer) {
             return page(StatusCode::FORBIDDEN, "only from this machine".into());
         }
         self.metrics.scrapes.add();

@@ -7,6 +7,7 @@
 //! | `GET /healthz/ready` | 200 when Envoy is live and has configuration, else 503 with the reason |
 //! | `GET /stats/prometheus`, `/metrics` | the agent's metrics, then Envoy's and the application's |
 //! | `GET /app-health/...`, `/app-lifecycle/...` | the application's own probes and hooks |
+//! | `GET /debug/plaintext` | connections of the last hour without mutual TLS, as JSON; `?minutes=` for less |
 //! | `GET /debug/ndsz` | the names of the mesh that the DNS proxy knows; from loopback only |
 //! | `POST /quitquitquit` | ends agent and Envoy at once; from loopback only |
 //! | `POST /drain` | drains Envoy, which goes on until the agent is told to end; from loopback only |
@@ -21,6 +22,7 @@ pub use merge::Scraping;
 pub use probes::Probes;
 pub use ready::Readiness;
 
+use crate::connections::Connections;
 use crate::dns::Dns;
 use crate::identity::SecretStore;
 use crate::metrics::Metrics;
@@ -51,8 +53,12 @@ pub struct StatusServer {
     probes: Probes,
     readiness: Arc<Readiness>,
     dns: Option<Arc<Dns>>,
+    connections: Option<Arc<Connections>>,
     orders: mpsc::Sender<Order>,
 }
+
+/// How many minutes are told of.
+const MINUTES: u32 = 60;
 
 impl StatusServer {
     /// A server that passes orders on to `orders`.
@@ -68,7 +74,8 @@ impl StatusServer {
         orders: mpsc::Sender<Order>,
     ) -> Result<Arc<Self>, String> {
         let scraping = Scraping::new(settings.clone(), store, metrics)?;
-        Ok(Arc::new(Self { scraping, probes: Probes::new(settings)?, readiness, dns, orders }))
+        let (probes, connections) = (Probes::new(settings)?, Connections::new(settings));
+        Ok(Arc::new(Self { scraping, probes, readiness, dns, connections, orders }))
     }
 
     /// Listens where the settings say.
@@ -82,6 +89,9 @@ impl StatusServer {
 
     /// Serves for as long as it is polled.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        if let Some(connections) = &self.connections {
+            tokio::spawn(connections.clone().run());
+        }
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -119,6 +129,7 @@ impl StatusServer {
             (&Method::POST, "/quitquitquit") => self.order(Order::Quit, peer),
             (&Method::POST, "/drain") => self.order(Order::Drain, peer),
             (&Method::GET, "/debug/ndsz") => self.names(peer),
+            (&Method::GET, "/debug/plaintext") => self.plaintext(request.uri().query(), peer).await,
             (_, "/quitquitquit" | "/drain") => page(StatusCode::METHOD_NOT_ALLOWED, "use POST".into()),
             (_, path) if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") => {
                 self.probes.answer(request.into_parts().0).await
@@ -134,6 +145,24 @@ impl StatusServer {
         match self.dns.as_ref().and_then(|dns| dns.table()) {
             Some(table) => page(StatusCode::OK, table.to_json()),
             None => page(StatusCode::NOT_FOUND, "{}".into()),
+        }
+    }
+
+    /// Whoever may scrape metrics may ask: the control plane does, which is elsewhere.
+    async fn plaintext(&self, query: Option<&str>, peer: IpAddr) -> Response<Page> {
+        if self.scraping.refuses(peer) {
+            return page(StatusCode::FORBIDDEN, "only from this machine".into());
+        }
+        let Some(connections) = &self.connections else {
+            return page(StatusCode::NOT_FOUND, "only sidecars count connections".into());
+        };
+        let asked = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("minutes="));
+        let Ok(minutes) = asked.map_or(Ok(MINUTES), str::parse) else {
+            return page(StatusCode::BAD_REQUEST, "minutes: a number from 1 to 60".into());
+        };
+        match connections.taken(minutes).await {
+            Ok(taken) => page(StatusCode::OK, serde_json::to_string(&taken).unwrap_or_default()),
+            Err(error) => page(StatusCode::SERVICE_UNAVAILABLE, error),
         }
     }
 

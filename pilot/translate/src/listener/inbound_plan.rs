@@ -29,6 +29,9 @@ pub struct InboundPort {
     pub stat_prefix: Str,
 }
 
+/// Ends the prefix of statistics of connections that come in without mutual TLS; the agent looks for it.
+pub const PLAINTEXT: &str = ";plaintext";
+
 /// Names of the chains of ports that nobody declared, by HTTP or not.
 const CATCH_ALL_HTTP: &str = "virtualInbound-catchall-http";
 const CATCH_ALL_TCP: &str = "virtualInbound";
@@ -130,6 +133,10 @@ fn of_kind(
         let mut target = TcpTarget { idle_timeout: environment.idle_timeout, ..TcpTarget::cluster(&port.cluster) };
         if !port.stat_prefix.is_empty() {
             target.stat_prefix = port.stat_prefix.clone();
+        }
+        // Istio's proxies count by security policy. Others would not tell what came in without mutual TLS.
+        if !kind.tls && !environment.istio_filters {
+            target.stat_prefix = format!("{}{PLAINTEXT}", target.stat_prefix).into();
         }
         Body::Tcp(TcpBody { metadata_exchange: true, ..TcpBody::to(protocol, target) })
     };
