@@ -3,7 +3,8 @@
 //! change; a review sees one picture from beginning to end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,7 +13,7 @@ use tiphys_api::names::annotation;
 
 use crate::inject::{self, InjectError, Injector, Workload, settings};
 use crate::metrics::WebhookMetrics;
-use crate::review::{Request, Verdict};
+use crate::review::{GroupVersionKind, Request, Verdict};
 use crate::validation;
 
 /// Kubernetes has sidecars as init containers for good since 1.33.
@@ -41,6 +42,18 @@ pub struct Surroundings {
     pub namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
 }
 
+/// Advice that is on its way.
+pub type Advice<'a> = Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
+
+/// Says what the author of an object should know that is not about the object alone. It answers soon, or with nothing.
+pub trait Adviser: Send + Sync + std::fmt::Debug {
+    /// Whether there may be something to say about objects of a kind.
+    fn knows(&self, kind: &GroupVersionKind) -> bool;
+
+    /// Lines for an object that is about to be stored; its namespace stands in it.
+    fn advise(&self, object: Json) -> Advice<'_>;
+}
+
 /// The webhooks.
 #[derive(Debug)]
 pub struct Admission {
@@ -49,13 +62,20 @@ pub struct Admission {
     native: NativeSidecars,
     openshift: bool,
     metrics: WebhookMetrics,
+    adviser: OnceLock<Arc<dyn Adviser>>,
 }
 
 impl Admission {
     /// Webhooks that cannot inject yet.
     pub fn new(native: NativeSidecars, openshift: bool, metrics: WebhookMetrics) -> Self {
         let (injector, surroundings) = (ArcSwapOption::empty(), ArcSwap::default());
-        Self { injector, surroundings, native, openshift, metrics }
+        Self { injector, surroundings, native, openshift, metrics, adviser: OnceLock::new() }
+    }
+
+    /// Has objects that are let through looked at by an adviser, too; the first one stays.
+    pub fn set_adviser(&self, adviser: Arc<dyn Adviser>) {
+        // A second one is not needed.
+        drop(self.adviser.set(adviser));
     }
 
     /// Injects with other settings from now on.
@@ -180,7 +200,26 @@ impl Admission {
         }
     }
 
-    /// Answers a review of an object of the mesh.
+    /// Answers a review of an object of the mesh, with what an adviser has to say.
+    pub async fn review(&self, request: Request) -> Verdict {
+        let stored = matches!(request.operation.as_str(), "CREATE" | "UPDATE");
+        let adviser = self.adviser.get().filter(|adviser| stored && adviser.knows(&request.kind));
+        let object = adviser.map(|_| {
+            let mut object = request.object.clone();
+            if let Some(metadata) = object.get_mut("metadata").and_then(Json::as_object_mut) {
+                metadata.remove("managedFields");
+                metadata.entry("namespace").or_insert_with(|| request.namespace.as_str().into());
+            }
+            object
+        });
+        let mut verdict = self.validate(request);
+        if let (Some(adviser), Some(object), None) = (adviser, object, &verdict.refused) {
+            verdict.warnings.extend(adviser.advise(object).await);
+        }
+        verdict
+    }
+
+    /// Answers a review of an object of the mesh by the object alone.
     pub fn validate(&self, request: Request) -> Verdict {
         let kind = &request.kind;
         let dry = if request.dry_run == Some(true) { " (dry run)" } else { "" };

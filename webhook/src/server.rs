@@ -45,7 +45,7 @@ async fn validate(State(admission): State<Arc<Admission>>, headers: HeaderMap, b
     match request(&headers, &body) {
         Ok(request) => {
             let uid = request.uid.clone();
-            reply(admission.validate(request), &uid)
+            reply(admission.review(request).await, &uid)
         }
         Err(refused) => {
             admission.metrics().http_errors.with_label_values(&[refused.0.as_str()]).inc();

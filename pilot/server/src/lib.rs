@@ -12,6 +12,7 @@ pub mod log;
 pub mod mesh_text;
 pub mod metrics;
 pub mod ports;
+pub mod preflight;
 pub mod push_status;
 pub mod pushes;
 pub mod rollout;

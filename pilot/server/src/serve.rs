@@ -29,6 +29,7 @@ use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 pub use crate::ports::Bound;
 use crate::ports::{Ports, ads_options, pages};
+use crate::preflight::{Preflight, PreflightAdviser};
 use crate::push_status::push_status;
 use crate::pushes::{Pushes, Told};
 use crate::rollout::Rollouts;
@@ -225,6 +226,7 @@ impl Server {
             cluster: args.cluster_id.as_str().into(),
             rollouts: board,
         };
+        let adviser = Arc::new(PreflightAdviser::new(Preflight::of(&shown)));
         let debugged = shown.clone();
         tasks.spawn("debug", async move {
             debug::ads::serve(debug_queries, debugged).await;
@@ -235,6 +237,7 @@ impl Server {
 
         let inputs = WebhookInputs::new(&args, &settings, &trust, &metrics, &published, cluster.as_ref());
         let webhooks = webhooks::start(inputs, &mut tasks).await?;
+        webhooks.iter().for_each(|webhooks| webhooks.admission.set_adviser(adviser.clone()));
         let source = source(&args, cluster.as_ref(), known_wanted)?;
         tracing::info!("objects come from {}", source.name());
         tasks.spawn("source", async move { source.run(sink).await.map_err(Into::into) });

@@ -8,6 +8,7 @@ pub mod ads;
 mod config;
 mod dump;
 mod policies;
+mod preflight;
 mod proxies;
 mod scope;
 mod services;
@@ -16,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -72,6 +73,7 @@ const PAGES: &[(&str, &str)] = &[
     ("mtls_rolloutz", "How far a change of mutual TLS is, and for whom it waits"),
     ("ndsz", "Names that a proxy resolves; ?proxyID=NAME.NAMESPACE"),
     ("networkz", "Gateways between networks"),
+    ("preflight/strict", "What STRICT would break, and the fix for each; ?namespace=, minutes=, ignore="),
     ("push_status", "What the last picture leaves out or replaces, and why"),
     ("pushcontext", "Policies and gateways between networks, as they are served"),
     ("registryz", "Services"),
@@ -85,7 +87,10 @@ const PAGES: &[(&str, &str)] = &[
 /// Pages that show one proxy only: open to the proxy's namespace.
 const OF_ONE_PROXY: &[&str] = &["config_dump", "edsz", "ndsz", "ecdsz", "sidecarz"];
 /// Pages that can be cut down to one namespace.
-const CUT: &[&str] = &["adsz", "connections", "syncz", "instancesz"];
+const CUT: &[&str] = &["adsz", "connections", "syncz", "instancesz", "preflight/strict"];
+
+/// The largest question: the proxies of a large mesh.
+const LARGEST: usize = 8 << 20;
 
 /// The pages, less the list at /debug itself.
 pub fn router() -> Router<Shown> {
@@ -108,6 +113,10 @@ pub fn router() -> Router<Shown> {
         .route("/debug/mtls_rolloutz", get(policies::mtls_rolloutz))
         .route("/debug/ndsz", get(dump::ndsz))
         .route("/debug/networkz", get(services::networkz))
+        .route(
+            "/debug/preflight/strict",
+            get(preflight::get).post(preflight::post).layer(DefaultBodyLimit::max(LARGEST)),
+        )
         .route("/debug/push_status", get(config::push_status))
         .route("/debug/pushcontext", get(policies::pushcontext))
         .route("/debug/registryz", get(services::registryz))

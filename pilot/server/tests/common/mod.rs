@@ -109,7 +109,8 @@ impl Plane {
     pub async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
         let uri = format!("http://{}{path}", self.bound.monitoring.unwrap());
-        let request = http::Request::builder().method(method).uri(uri).body(Full::from(body.to_owned())).unwrap();
+        let request = http::Request::builder().method(method).uri(uri).header("content-type", "application/json");
+        let request = request.body(Full::from(body.to_owned())).unwrap();
         let response = client.request(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
