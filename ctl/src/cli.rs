@@ -19,6 +19,7 @@ use crate::output::Format;
 Examples:
   tiphysctl validate -f samples/bookinfo            # every mistake, with file:line:column and field
   tiphysctl render --config samples/bookinfo --proxies proxies.yaml --out rendered
+  tiphysctl preflight strict -n shop                # who would be refused by mutual TLS in mode STRICT, and the fix
   tiphysctl completions bash > /etc/bash_completion.d/tiphysctl
 
 'tiphysctl COMMAND --help' says more.")]
@@ -37,6 +38,9 @@ pub enum Command {
     Render(RenderArgs),
     /// Puts the sidecar into the pods of workloads, as the webhook would.
     Inject(InjectArgs),
+    /// Tells what a change would break, before it is made.
+    #[command(subcommand)]
+    Preflight(Preflight),
     /// Prints the version.
     Version {
         /// Only the number.
@@ -156,6 +160,74 @@ pub struct RenderArgs {
     /// meshnetworks.yaml: all are rendered in one go.
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["config", "mesh_config", "mesh_networks", "proxies"])]
     pub cases: Option<PathBuf>,
+}
+
+/// What may be looked at before it is made.
+#[derive(Debug, Subcommand)]
+pub enum Preflight {
+    /// Who would be refused by mutual TLS in mode STRICT, why, and the fix for each.
+    Strict(StrictArgs),
+}
+
+/// Arguments of `preflight strict`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "STRICT for the whole mesh, for a namespace (-n), or what given PeerAuthentications would do (-f) is held against the mesh as it is. Workloads
+that are STRICT already are no news, and exceptions by PeerAuthentications stay exceptions. Told are
+  BREAKS   connections that work now and would be refused, with the fix
+  warning  what may call and was not seen to, and ports that STRICT would not protect
+
+On a cluster the control plane is asked, through the API server (rights: get and list pods, create pods/portforward, in its namespace), and it asks the
+agents beside the servers which connections they took without mutual TLS in the last hour. --since looks back less far, after something
+was mended. With --config a folder is looked at: which proxies are connected, and what they took, is not known then.
+
+Exit codes: 0 nothing would break, 1 something would, 2 it could not be found out.
+
+Examples:
+  tiphysctl preflight strict                          # the whole mesh
+  tiphysctl preflight strict -n shop --since 10       # one namespace; connections of the last 10 minutes
+  tiphysctl preflight strict -f strict.yaml           # these policies
+  tiphysctl preflight strict --ignore monitoring --ignore batch/report   # clients that are known to call nobody
+  tiphysctl preflight strict --config ./manifests -o json | jq -r '.findings[] | .fix'
+  tiphysctl preflight strict --address http://127.0.0.1:15014"
+)]
+pub struct StrictArgs {
+    /// The namespace whose servers become STRICT; without it the whole mesh.
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// PeerAuthentications that would be applied; '-' is the standard input. May be repeated.
+    #[arg(long = "filename", short = 'f', value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// Clients that do not count. May be repeated.
+    #[arg(long, value_name = "NAMESPACE[/WORKLOAD]")]
+    pub ignore: Vec<String>,
+    /// How far agents look back, in minutes.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub since: u32,
+    /// File or folder of objects to look at in place of a cluster.
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "address")]
+    pub config: Option<PathBuf>,
+    /// MeshConfig, over the defaults; with --config.
+    #[arg(long = "mesh-config", value_name = "FILE", requires = "config")]
+    pub mesh_config: Option<PathBuf>,
+    /// A control plane's port for debug pages.
+    #[arg(long, value_name = "URL")]
+    pub address: Option<String>,
+    /// File of the token to show to it; on its own machine none is needed.
+    #[arg(long = "token-file", value_name = "FILE", requires = "address")]
+    pub token: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace of the control plane.
+    #[arg(long = "istioNamespace", short = 'i', value_name = "NAMESPACE", default_value = "istio-system")]
+    pub system: String,
+    /// Revision of the control plane.
+    #[arg(long, short, default_value = "")]
+    pub revision: String,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 #[cfg(test)]

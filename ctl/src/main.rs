@@ -6,19 +6,21 @@
 mod cli;
 mod inject;
 mod output;
+mod preflight;
 mod render;
 mod validate;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command};
+use cli::{Cli, Command, Preflight};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Inject(args) => inject::run(&args),
+        Command::Preflight(Preflight::Strict(args)) => return preflight::run(&args),
         Command::Version { short } => Ok(version(short)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tiphysctl", &mut std::io::stdout());

@@ -16,7 +16,7 @@ pub enum Format {
 }
 
 /// Prints a list for programs; nothing for [`Format::Table`], which each command prints its own way.
-pub fn print<T: Serialize>(format: Format, list: &[T]) -> anyhow::Result<()> {
+pub fn print<T: Serialize + ?Sized>(format: Format, list: &T) -> anyhow::Result<()> {
     match format {
         Format::Table => {}
         Format::Json => println!("{}", serde_json::to_string_pretty(list)?),

@@ -137,3 +137,72 @@ fn the_rest_of_the_command_line() {
     assert!(text(&ctl(&["render", "--help"]).stdout).contains("Exit codes: 0 rendered"));
     assert!(text(&ctl(&["validate", "-f", "/nonexistent"]).stderr).contains("/nonexistent"));
 }
+
+const MESH: &str = "apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: web, ports: [{containerPort: 8080}]}, {name: istio-proxy}]}
+status: {phase: Running, podIP: 10.1.0.1, conditions: [{type: Ready, status: 'True'}]}
+";
+
+const CLIENT: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: shop, labels: {app: client}}
+spec: {containers: [{name: client}]}
+status: {phase: Running, podIP: 10.1.0.2}
+";
+
+const STRICT: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+";
+
+#[test]
+fn preflight_names_who_would_be_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("mesh")).unwrap();
+    files(dir.path(), &[("mesh/a.yaml", MESH), ("mesh/b.yaml", CLIENT), ("strict.yaml", STRICT), ("other.yaml", GOOD)]);
+    let mesh = path("mesh");
+    let run = |more: &[&str]| ctl(&[&["preflight", "strict", "--config", &mesh], more].concat());
+    let told = run(&["-n", "shop"]);
+    let out = text(&told.stdout);
+    assert_eq!(told.status.code(), Some(1), "{out}{}", text(&told.stderr));
+    assert!(out.starts_with("BREAKS   no-sidecar           shop/client -> web.shop.svc.cluster.local:80\n"), "{out}");
+    assert!(out.contains("1 workload would become STRICT") && out.contains("no statistics of 1 pod"), "{out}");
+    let json: Value = serde_json::from_slice(&run(&["-f", &path("strict.yaml"), "-o", "json"]).stdout).unwrap();
+    assert_eq!(
+        (&json["asked"], &json["findings"][0]["reason"]),
+        (&"PeerAuthentication shop/default in the mesh".into(), &"no-sidecar".into())
+    );
+    assert!(text(&run(&["-o", "yaml"]).stdout).contains("reason: no-sidecar"));
+    // What is known to call nobody, and what is mended.
+    assert_eq!(run(&["--ignore", "shop/client"]).status.code(), Some(0));
+    fs::remove_file(path("mesh/b.yaml")).unwrap();
+    assert_eq!(run(&[]).status.code(), Some(0));
+    // What cannot be found out is neither.
+    for (more, why) in [
+        (vec!["-f", "/nonexistent"], "/nonexistent"),
+        (vec!["-f", &path("other.yaml")], "there is no PeerAuthentication in it"),
+        (vec!["--mesh-config", "/nonexistent"], "/nonexistent"),
+        (vec!["--since", "61"], "61 is not in 1..=60"),
+    ] {
+        let wrong = run(&more);
+        assert_eq!(wrong.status.code(), Some(2), "{more:?}");
+        assert!(text(&wrong.stderr).contains(why), "{}", text(&wrong.stderr));
+    }
+    let away = ctl(&["preflight", "strict", "--address", "http://127.0.0.1:1"]);
+    assert_eq!(away.status.code(), Some(2));
+    assert!(text(&away.stderr).contains("http://127.0.0.1:1"), "{}", text(&away.stderr));
+    assert!(text(&ctl(&["preflight", "strict", "--help"]).stdout).contains("Exit codes: 0 nothing would break"));
+}
