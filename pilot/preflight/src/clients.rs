@@ -62,9 +62,14 @@ pub(crate) fn find(cx: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Whether a namespace's pods count as clients. Given policies are about the namespaces of what they make STRICT.
+/// Whether a namespace's pods count as clients. Of given policies those count that live beside what becomes STRICT, or all when one of the
+/// policies is the mesh's.
 fn in_reach(cx: &Context<'_>, namespace: &str) -> bool {
-    cx.inputs.ask.policies.is_empty() || cx.servers.strict.iter().any(|server| server.namespace == namespace)
+    let policies = &cx.inputs.ask.policies;
+    let root = &*cx.inputs.snapshot.mesh.root_namespace;
+    policies.is_empty()
+        || policies.iter().any(|policy| policy.meta.namespace == root)
+        || cx.servers.strict.iter().any(|server| server.namespace == namespace)
 }
 
 fn of_namespace(cx: &Context<'_>, namespace: &str, cause: Cause, groups: &[&Group<'_>]) -> Finding {

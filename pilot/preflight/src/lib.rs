@@ -26,7 +26,7 @@ pub use proxies::{Proxies, Proxy};
 pub use report::{Client, Finding, Reason, Report, Server, Severity, Statistics};
 pub use taken::{Agent, PodTaken, PortTaken, Taken};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tiphys_api::{Kind, Object};
@@ -58,7 +58,7 @@ pub(crate) struct Context<'a> {
     pub inputs: Inputs<'a>,
     pub pods: Pods<'a>,
     pub servers: Servers<'a>,
-    /// Namespaces by what injection does in them.
+    /// Namespaces whose new pods are injected.
     pub injected: BTreeSet<&'a str>,
     /// Policies as they would be.
     pub after: Security,
@@ -108,6 +108,3 @@ pub fn agents(inputs: &Inputs<'_>) -> Vec<Agent> {
     let servers = Servers::find(inputs, &pods, &after);
     taken::agents(&pods, &servers)
 }
-
-/// How many of what, by name.
-pub(crate) type Counts<K> = BTreeMap<K, usize>;

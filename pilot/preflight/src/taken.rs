@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use tiphys_api::k8s::Pod;
 use tiphys_api::names::annotation;
 
+use crate::Context;
 use crate::pods::{Class, Group, PodRef, Pods, is_system};
 use crate::report::{Client, Finding, Reason, Severity, Statistics};
 use crate::servers::{Servers, StrictServer};
 use crate::words::{counted, named, verb};
-use crate::{Context, Counts};
 
 /// Connections that a pod took without mutual TLS on some port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,7 +205,7 @@ fn injection(cx: &Context<'_>, groups: &[&Group<'_>]) -> String {
 
 fn client(seen: &[&Group<'_>]) -> Client {
     let namespaces: BTreeSet<&str> = seen.iter().map(|group| group.namespace).collect();
-    let pods: Counts<&str> = seen.iter().map(|group| (group.workload, group.pods.len())).collect();
+    let pods: BTreeMap<&str, usize> = seen.iter().map(|group| (group.workload, group.pods.len())).collect();
     Client {
         workloads: if namespaces.len() == 1 { pods.keys().map(ToString::to_string).collect() } else { Vec::new() },
         namespaces: namespaces.into_iter().map(str::to_owned).collect(),

@@ -120,6 +120,8 @@ fn given_policies_count_as_they_would() {
     case.ask =
         Ask::policies(objects(&peer("web", "shop", "{selector: {matchLabels: {app: db}}, mtls: {mode: STRICT}}")));
     assert_eq!(case.check().strict, 0);
+    case.ask = Ask::policies(objects(&peer("default", "istio-system", "{mtls: {mode: STRICT}}")));
+    assert!(case.lines()[1].starts_with("BREAKS no-sidecar x/y"), "{:?}", case.lines());
 }
 
 #[test]
