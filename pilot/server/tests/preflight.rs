@@ -114,7 +114,7 @@ async fn who_applies_strict_is_warned() {
     assert_eq!(
         said,
         [
-            "STRICT refuses batch/job -> web.shop.svc.cluster.local:80 (plaintext-taken)",
+            "STRICT refuses batch/job-1 -> web.shop.svc.cluster.local:80 (plaintext-taken)",
             "why, and how to mend it: tiphysctl preflight strict -n shop",
         ]
     );

@@ -141,6 +141,25 @@ fn upstream_envoy_gets_no_filters_of_istio() {
 }
 
 #[test]
+fn statistics_of_upstream_envoy_tell_plain_text() {
+    let prefixes = |istio_filters: bool, mode: MutualTls| -> Vec<String> {
+        let environment = Environment { istio_filters, ..environment() };
+        let chains = chains(&port(9000, Protocol::Tcp), mode, &environment);
+        let tcp = chains.iter().filter_map(|chain| match &chain.body {
+            Body::Tcp(body) => Some(body.target.stat_prefix.to_string()),
+            Body::Http(_) => None,
+        });
+        tcp.collect()
+    };
+    let (own, plain) = ("inbound|9000||", "inbound|9000||;plaintext");
+    // Mutual TLS, the application's own TLS, plain text.
+    assert_eq!(prefixes(false, MutualTls::Permissive), [own, plain, plain]);
+    assert_eq!(prefixes(false, MutualTls::Strict), [own]);
+    assert_eq!(prefixes(false, MutualTls::Disable), [plain]);
+    assert_eq!(prefixes(true, MutualTls::Permissive), [own, own, own]);
+}
+
+#[test]
 fn outbound_listeners_fall_back_to_passthrough() {
     let http = HttpBody {
         routes: RouteSource::Named("80".into()),
