@@ -149,11 +149,12 @@ fn elsewhere(cx: &Context<'_>, groups: &[&Group<'_>]) -> Option<Finding> {
         severity: Severity::Warning,
         reason: Reason::NoSidecar,
         message: format!(
-            "{} of {} ({}) {} no sidecar: whatever of them calls what becomes STRICT will be refused; none was seen doing so",
+            "{} of {} ({}) {} no sidecar: whatever of them calls what becomes STRICT will be refused; {}",
             counted(pods, "pod"),
             counted(namespaces.len(), "other namespace"),
             named(&namespaces),
             verb(pods, "has", "have"),
+            if cx.inputs.taken.is_empty() { "who does is not known" } else { "none was seen doing so" },
         ),
         client: Client { namespaces, pods, ..Client::default() },
         server: cx.servers.all(),
