@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tiphys_api::Object;
 use tiphys_compile::LowerContext;
-use tiphys_compile::security::{Security, lower_peer};
+use tiphys_compile::security::{ClientPolicies, Peers, Security, lower_peer};
 use tiphys_model::{Marked, Mesh, MutualTls, PeerAuthentication};
 
 use crate::report::Client;
@@ -88,6 +88,11 @@ impl Ask {
                 None => peers.push(policy),
             }
         }
-        Security { peers: Marked::new(peers), ..before.clone() }
+        settled(before, Marked::new(peers))
     }
+}
+
+/// Policies that every client acts on: a change that is on its way is over.
+pub(crate) fn settled(security: &Security, peers: Peers) -> Security {
+    Security { told: ClientPolicies::of(&peers), outdated: Vec::new(), peers, ..security.clone() }
 }

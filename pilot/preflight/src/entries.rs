@@ -68,12 +68,12 @@ fn of_service(cx: &Context<'_>, service: &Marked<Service>) -> BTreeMap<Trouble, 
 }
 
 fn becomes_strict(cx: &Context<'_>, endpoint: &Endpoint) -> bool {
-    let (mesh, before) = (&cx.inputs.snapshot.mesh, &cx.inputs.snapshot.security);
+    let mesh = &cx.inputs.snapshot.mesh;
     let mode = |security: &tiphys_compile::security::Security| {
         security.modes_of(mesh, &endpoint.namespace, &endpoint.labels).of_port(endpoint.port)
     };
     cx.inputs.ask.covers(&endpoint.namespace)
-        && mode(before) != MutualTls::Strict
+        && mode(&cx.before) != MutualTls::Strict
         && mode(&cx.after) == MutualTls::Strict
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Context<'a> {
     pub servers: Servers<'a>,
     /// Namespaces whose new pods are injected.
     pub injected: BTreeSet<&'a str>,
+    /// Policies as they are.
+    pub before: Security,
     /// Policies as they would be.
     pub after: Security,
 }
@@ -75,10 +77,11 @@ impl<'a> Context<'a> {
 pub fn check(inputs: Inputs<'_>) -> Report {
     let snapshot = inputs.snapshot;
     let after = inputs.ask.applied(&snapshot.security, &snapshot.mesh);
+    let before = ask::settled(&snapshot.security, snapshot.security.peers.clone());
     let pods = Pods::of(inputs.objects);
-    let servers = Servers::find(&inputs, &pods, &after);
+    let servers = Servers::find(&inputs, &pods, (&before, &after));
     let injected = pods::injected_namespaces(inputs.objects);
-    let cx = Context { inputs, pods, servers, injected, after };
+    let cx = Context { inputs, pods, servers, injected, before, after };
     let mut findings: Vec<Finding> = Vec::new();
     if cx.servers.any() {
         for reason in
@@ -105,6 +108,7 @@ pub fn check(inputs: Inputs<'_>) -> Report {
 pub fn agents(inputs: &Inputs<'_>) -> Vec<Agent> {
     let after = inputs.ask.applied(&inputs.snapshot.security, &inputs.snapshot.mesh);
     let pods = Pods::of(inputs.objects);
-    let servers = Servers::find(inputs, &pods, &after);
+    let before = ask::settled(&inputs.snapshot.security, inputs.snapshot.security.peers.clone());
+    let servers = Servers::find(inputs, &pods, (&before, &after));
     taken::agents(&pods, &servers)
 }

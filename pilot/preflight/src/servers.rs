@@ -44,9 +44,9 @@ pub(crate) struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
-    pub fn find(inputs: &Inputs<'a>, pods: &Pods<'a>, after: &Security) -> Self {
+    pub fn find(inputs: &Inputs<'a>, pods: &Pods<'a>, (before, after): (&Security, &Security)) -> Self {
         let (mut strict, mut already) = (Vec::new(), 0);
-        let (mesh, before) = (&inputs.snapshot.mesh, &inputs.snapshot.security);
+        let mesh = &inputs.snapshot.mesh;
         for (place, group) in pods.groups.iter().enumerate() {
             if group.class != Class::Sidecar || !inputs.ask.covers(group.namespace) {
                 continue;
@@ -122,6 +122,11 @@ impl StrictServer<'_> {
     /// Whether a port would become STRICT, declared or not.
     pub fn news(&self, port: u32) -> bool {
         becomes_strict(&self.was, &self.would, port)
+    }
+
+    /// Whether mutual TLS is off on a port, so that even clients with a sidecar send it plain text.
+    pub fn is_off(&self, port: u32) -> bool {
+        self.was.of_port(port) == MutualTls::Disable
     }
 
     /// The workload with some of its ports, for a finding.

@@ -147,7 +147,11 @@ pub(crate) fn find(cx: &Context<'_>) -> Vec<Finding> {
 }
 
 fn of_one(cx: &Context<'_>, server: &StrictServer<'_>) -> Option<Finding> {
-    let found: Vec<(u32, u64, u32)> = ports(cx, server).collect();
+    // Where mutual TLS is off plain text says nothing of the client.
+    let (off, found): (Vec<_>, Vec<_>) = ports(cx, server).partition(|(port, ..)| server.is_off(*port));
+    if found.is_empty() {
+        return off_by_policy(server, &off);
+    }
     let last = found.iter().map(|(_, _, last)| *last).min()?;
     let each: Vec<String> = found
         .iter()
@@ -185,6 +189,27 @@ fn of_one(cx: &Context<'_>, server: &StrictServer<'_>) -> Option<Finding> {
             [] => "find the clients among those without a sidecar (findings below), give them one, or leave the port PERMISSIVE (portLevelMtls)".to_owned(),
             groups => injection(cx, groups),
         },
+    })
+}
+
+/// Connections to ports on which nobody is asked for mutual TLS.
+fn off_by_policy(server: &StrictServer<'_>, off: &[(u32, u64, u32)]) -> Option<Finding> {
+    let ports: Vec<u32> = off.iter().map(|(port, ..)| *port).filter(|port| *port > 0).collect();
+    let names: Vec<String> = ports.iter().map(u32::to_string).collect();
+    let count: u64 = off.iter().map(|(_, count, _)| *count).sum();
+    (count > 0).then(|| Finding {
+        severity: Severity::Warning,
+        reason: Reason::PlaintextTaken,
+        client: Client { who: "clients without mutual TLS".to_owned(), ..Client::default() },
+        server: server.shown(ports),
+        message: format!(
+            "mode DISABLE: {}/{} took {} on port {} without mutual TLS, and nobody can tell which clients could do it",
+            server.namespace,
+            server.workload,
+            counted(usize::try_from(count).unwrap_or(usize::MAX), "connection"),
+            named(&names),
+        ),
+        fix: "make it PERMISSIVE first, and look again after a while".to_owned(),
     })
 }
 

@@ -306,6 +306,14 @@ fn connections_that_were_taken() {
         "shop/web took 12 connections on port 8080 without mutual TLS in the last 60 minutes, the last one 3 minutes ago; batch/job without a sidecar was seen there"
     );
     assert!(report.findings[0].fix.starts_with("label namespace batch for injection"));
+    // Without mutual TLS clients with a sidecar send plain text, too.
+    case.objects.extend(objects(&peer("off", "shop", "{selector: {matchLabels: {app: web}}, mtls: {mode: DISABLE}}")));
+    case.ask =
+        Ask::policies(objects(&peer("off", "shop", "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}")));
+    let found = case.of_reason(Reason::PlaintextTaken);
+    assert!(found[0].0 == Severity::Warning && found[0].1.starts_with("mode DISABLE: shop/web took 12"), "{found:?}");
+    case.objects.pop();
+    case.ask = Ask::strict(Some("shop"));
     // Who it was is not known.
     case.taken.get_mut("web-6f7-x.shop").unwrap().peers.clear();
     let lines = case.lines();

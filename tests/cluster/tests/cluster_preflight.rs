@@ -30,14 +30,6 @@ fn preflight(cluster: &Cluster, arguments: &[&str]) -> Result<(i32, Value)> {
     Ok((code, serde_json::from_slice(&output.stdout)?))
 }
 
-fn reasons(report: &Value) -> Vec<&str> {
-    let findings = report["findings"].as_array().into_iter().flatten();
-    findings
-        .filter(|finding| finding["severity"] == "breaks")
-        .filter_map(|finding| finding["reason"].as_str())
-        .collect()
-}
-
 /// What kubectl warns of.
 fn warnings(cluster: &Cluster, file: &std::path::Path) -> Result<String> {
     let file = file.to_str().context("a temporary file has a name")?;
@@ -67,11 +59,18 @@ fn a_client_without_a_sidecar_is_named_before_strict_and_gone_once_it_is_mended(
         ensure!(answer.status == 200, "{answer:?}");
         Ok(())
     })?;
+    // A connection that stays, so that it is seen whose it is.
+    client.exec(&["sh", "-c", "(echo hello; sleep 60) | nc server.shop 9000 >/dev/null 2>&1 &"])?;
 
     let started = Instant::now();
     let (code, report) = cluster.eventually("the client is named", PATIENCE, || {
         let (code, report) = preflight(&cluster, &["-n", "shop"])?;
-        ensure!(reasons(&report).contains(&"plaintext-taken"), "{report:#}");
+        let first = &report["findings"][0];
+        ensure!(
+            first["reason"] == "plaintext-taken" && first["server"]["ports"].as_array().map(Vec::len) == Some(2),
+            "{report:#}"
+        );
+        ensure!(first["client"]["workloads"][0] == "client", "{report:#}");
         Ok((code, report))
     })?;
     println!("preflight of one namespace: {:.1} s until the client is named", started.elapsed().as_secs_f64());
