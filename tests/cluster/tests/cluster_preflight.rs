@@ -60,7 +60,7 @@ fn a_client_without_a_sidecar_is_named_before_strict_and_gone_once_it_is_mended(
         Ok(())
     })?;
     // A connection that stays, so that it is seen whose it is.
-    client.exec(&["sh", "-c", "(echo hello; sleep 60) | nc server.shop 9000 >/dev/null 2>&1 &"])?;
+    client.exec(&["sh", "-c", "{ (echo hello; sleep 60) | nc server.shop 9000; } >/dev/null 2>&1 </dev/null &"])?;
 
     let started = Instant::now();
     let (code, report) = cluster.eventually("the client is named", PATIENCE, || {
