@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What several Gateway API kinds share: references, selectors, session persistence.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::value::{Duration, open_enum};
@@ -135,28 +133,6 @@ pub struct ParametersReference {
     pub name: String,
     /// Namespace of the object; unset for cluster-scoped ones.
     pub namespace: Option<String>,
-}
-
-/// A Kubernetes label selector.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LabelSelector {
-    /// Labels that must be there with this value.
-    pub match_labels: BTreeMap<String, String>,
-    /// Further conditions; all must hold.
-    pub match_expressions: Vec<LabelSelectorRequirement>,
-}
-
-/// One condition of a label selector.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LabelSelectorRequirement {
-    /// The label.
-    pub key: String,
-    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-    pub operator: String,
-    /// The values that `In` and `NotIn` speak of.
-    pub values: Vec<String>,
 }
 
 open_enum! {

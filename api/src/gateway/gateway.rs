@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{GatewayDefaultScope, LabelSelector, LocalObjectReference, ObjectReference, SecretObjectReference};
+use super::common::{GatewayDefaultScope, LocalObjectReference, ObjectReference, SecretObjectReference};
+use crate::LabelSelector;
 use crate::value::open_enum;
 
 /// A set of listeners that a proxy serves. <https://gateway-api.sigs.k8s.io/api-types/gateway/>

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! MeshConfig: settings of the whole mesh (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig>).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::LabelSelector;
 use crate::istio::networking::connection_pool::{ConnectionPoolSettings, TcpKeepalive};
 use crate::istio::networking::destination_rule::OutlierDetection;
 use crate::istio::networking::http_route::HttpRetry;
@@ -381,28 +380,6 @@ pub struct DefaultTrafficPolicy {
     pub connection_pool: Option<ConnectionPoolSettings>,
     /// When failing endpoints are left out.
     pub outlier_detection: Option<OutlierDetection>,
-}
-
-/// A Kubernetes label selector.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LabelSelector {
-    /// Labels that must be there with this value.
-    pub match_labels: BTreeMap<String, String>,
-    /// Further conditions; all must hold.
-    pub match_expressions: Vec<LabelSelectorRequirement>,
-}
-
-/// One condition of a label selector.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LabelSelectorRequirement {
-    /// The label.
-    pub key: String,
-    /// In, NotIn, Exists or DoesNotExist.
-    pub operator: String,
-    /// The values that In and NotIn speak of.
-    pub values: Vec<String>,
 }
 
 /// Who sees ServiceEntries.

@@ -8,10 +8,9 @@ mod merge;
 pub mod networks;
 pub mod proxy_config;
 pub mod proxy_settings;
-mod selector;
 pub mod tracing;
 
-pub use config::{LabelSelector, LabelSelectorRequirement, MeshConfig};
+pub use config::MeshConfig;
 pub use merge::SettingsError;
 pub use networks::MeshNetworks;
 pub use proxy_config::ProxyConfig;

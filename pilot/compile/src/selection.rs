@@ -4,10 +4,9 @@
 //! plane (<https://istio.io/latest/docs/reference/config/labels/#IoIstioRev>).
 
 use std::collections::BTreeMap;
-use tiphys_api::Object;
 use tiphys_api::mesh::MeshConfig;
-use tiphys_api::mesh::config::LabelSelector;
 use tiphys_api::names::label;
+use tiphys_api::{LabelSelector, Object};
 
 /// What decides whether an object counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +28,7 @@ impl Selection {
 
     /// Whether a namespace with these labels counts.
     pub fn takes_namespace(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.namespaces.is_empty() || self.namespaces.iter().any(|selector| selects(selector, labels))
+        self.namespaces.is_empty() || self.namespaces.iter().any(|selector| selector.matches(labels))
     }
 
     /// Whether an object is meant for this revision. Only configuration of the mesh says so: `istio.io/rev` of a Pod is about its sidecar.
@@ -40,18 +39,4 @@ impl Selection {
             || !(kind.is_istio() || kind.is_gateway_api())
             || wanted.is_none_or(|wanted| *wanted == self.revision)
     }
-}
-
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().all(|wanted| {
-            let value = labels.get(&wanted.key);
-            match wanted.operator.as_str() {
-                "In" => value.is_some_and(|value| wanted.values.contains(value)),
-                "NotIn" => value.is_none_or(|value| !wanted.values.contains(value)),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }

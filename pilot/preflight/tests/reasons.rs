@@ -4,20 +4,8 @@
 
 mod common;
 
-use common::{Case, Pod, namespace, objects, service, shop};
+use common::{Case, Pod, WEB, namespace, objects, service, shop};
 use tiphys_preflight::{Ask, PodTaken, PortTaken, Proxies, Proxy, Reason, Severity};
-
-const WEB: Pod<'static> = Pod {
-    name: "web",
-    namespace: "shop",
-    ip: "10.1.0.1",
-    sidecar: true,
-    labels: "",
-    annotations: "",
-    spec: "",
-    container: "ports: [{containerPort: 8080}]",
-    image: "proxyv2:1.30.0",
-};
 
 fn peer(name: &str, namespace: &str, spec: &str) -> String {
     format!(

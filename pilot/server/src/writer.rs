@@ -323,7 +323,7 @@ impl Writer {
             let took = began.elapsed();
             let services = snapshot.services.all.len();
             let generation = snapshot.generation;
-            let serves = views.snapshot().is_none_or(|served| served.generation != generation);
+            let serves = before.as_ref().is_none_or(|served| served.generation != generation);
             let pushed = serves.then(|| {
                 log_warnings(&compiler, before.as_deref(), &snapshot);
                 pushes.begin(generation, named, since);

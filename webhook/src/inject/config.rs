@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use tiphys_api::mesh::config::LabelSelector;
+use tiphys_api::LabelSelector;
 
 use super::selector;
 use crate::template::{MapKind, Template, TemplateError, Value};

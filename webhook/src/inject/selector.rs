@@ -3,26 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use tiphys_api::mesh::config::LabelSelector;
+use tiphys_api::LabelSelector;
 
 /// Whether labels fit a selector. The empty selector fits nothing here: it stands for a setting that was left open.
 pub fn fits(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    if selector.match_labels.is_empty() && selector.match_expressions.is_empty() {
-        return false;
-    }
-    let expressions = selector.match_expressions.iter().all(|expression| {
-        let value = labels.get(&expression.key);
-        let listed = value.is_some_and(|value| expression.values.contains(value));
-        match expression.operator.as_str() {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            // Refused by `check`.
-            _ => false,
-        }
-    });
-    expressions && selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    *selector != LabelSelector::default() && selector.matches(labels)
 }
 
 /// Checks a selector before it is used.

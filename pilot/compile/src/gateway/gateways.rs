@@ -212,7 +212,7 @@ fn accepts(parent: &Parent<'_>, namespace: &str) -> bool {
         None | Some(api::gateway::FromNamespaces::Selector) => {
             let object = parent.inputs.store.get(Kind::Namespace, "", namespace);
             let labels = object.map(|object| listener::namespace_labels(namespace, &object.meta.labels));
-            matches!((&allowed.selector, labels), (Some(selector), Some(labels)) if listener::selects(selector, &labels))
+            matches!((&allowed.selector, labels), (Some(selector), Some(labels)) if selector.matches(&labels))
         }
         Some(_) => false,
     }

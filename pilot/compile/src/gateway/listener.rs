@@ -5,7 +5,7 @@ use super::grants::Crossing;
 use super::{GROUP, Inputs, Refusal};
 use std::collections::BTreeMap;
 use tiphys_api::gateway as api;
-use tiphys_api::{Kind, Object, Spec};
+use tiphys_api::{Kind, LabelSelector, Object, Spec};
 use tiphys_model::{Protocol, Server, ServerHost, ServerTls, ServerTlsMode};
 
 /// Option of a listener's TLS: how it ends here.
@@ -79,10 +79,10 @@ fn allowed_namespaces(inputs: &Inputs<'_>, own: &str, listener: &api::gateway::L
     }
 }
 
-fn selected(inputs: &Inputs<'_>, selector: &api::common::LabelSelector) -> Vec<String> {
+fn selected(inputs: &Inputs<'_>, selector: &LabelSelector) -> Vec<String> {
     let namespaces = inputs.store.of_kind(Kind::Namespace);
     let names: Vec<String> = namespaces
-        .filter(|object| selects(selector, &namespace_labels(&object.meta.name, &object.meta.labels)))
+        .filter(|object| selector.matches(&namespace_labels(&object.meta.name, &object.meta.labels)))
         .map(|object| object.meta.name.clone())
         .collect();
     if names.is_empty() { vec!["~".into()] } else { names }
@@ -93,21 +93,6 @@ pub(super) fn namespace_labels(name: &str, labels: &BTreeMap<String, String>) ->
     let mut labels = labels.clone();
     labels.insert(NAMESPACE_NAME.into(), name.into());
     labels
-}
-
-/// Whether labels are what a selector asks for; a condition that is not known never holds.
-pub(super) fn selects(selector: &api::common::LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().all(|wanted| {
-            let value = labels.get(&wanted.key);
-            match wanted.operator.as_str() {
-                "In" => value.is_some_and(|value| wanted.values.contains(value)),
-                "NotIn" => value.is_none_or(|value| !wanted.values.contains(value)),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }
 
 /// Whether a listener has no TLS settings although its protocol needs them.

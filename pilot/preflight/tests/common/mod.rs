@@ -85,19 +85,22 @@ pub struct Pod<'a> {
     pub image: &'a str,
 }
 
+/// A workload with a sidecar.
+pub const WEB: Pod<'static> = Pod {
+    name: "web",
+    namespace: "shop",
+    ip: "10.1.0.1",
+    sidecar: true,
+    labels: "",
+    annotations: "",
+    spec: "",
+    container: "ports: [{containerPort: 8080}]",
+    image: "proxyv2:1.30.0",
+};
+
 impl Default for Pod<'_> {
     fn default() -> Self {
-        Self {
-            name: "web",
-            namespace: "shop",
-            ip: "10.1.0.1",
-            sidecar: true,
-            labels: "",
-            annotations: "",
-            spec: "",
-            container: "ports: [{containerPort: 8080}]",
-            image: "proxyv2:1.30.0",
-        }
+        WEB
     }
 }
 

@@ -14,7 +14,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tiphys_api::mesh::LabelSelector;
+use tiphys_api::LabelSelector;
 use tiphys_ca::TrustBundle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};

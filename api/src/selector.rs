@@ -1,8 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a Kubernetes label selector selects.
+//! Kubernetes' label selectors, which MeshConfig and the Gateway API have in common.
 
-use super::config::{LabelSelector, LabelSelectorRequirement};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A Kubernetes label selector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    /// Labels that must be there with this value.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further conditions; all must hold.
+    pub match_expressions: Vec<LabelSelectorRequirement>,
+}
+
+/// One condition of a label selector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelectorRequirement {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// The values that `In` and `NotIn` speak of.
+    pub values: Vec<String>,
+}
 
 impl LabelSelector {
     /// Whether labels fulfil all conditions; a selector without conditions selects everything. A condition with an operator that is none
