@@ -2,6 +2,7 @@
 //! Tests on a real Kubernetes. The program `cluster` (src/bin/cluster) brings one up on this machine; [`Cluster`] is a test's hand on
 //! it: everything goes through kubectl and helm, as a user's hand would. README.md beside this crate says how to run both.
 
+pub mod afterwards;
 pub mod audit;
 pub mod cluster;
 pub mod command;
@@ -14,8 +15,8 @@ pub mod namespace;
 pub mod page;
 pub mod pod;
 pub mod process;
-pub mod traffic;
 
+pub use afterwards::Afterwards;
 pub use cluster::Cluster;
 pub use load::Load;
 pub use mesh::Mesh;

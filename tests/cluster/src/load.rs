@@ -4,11 +4,12 @@
 use crate::pod::Pod;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Sends requests one after the other until it is stopped; each takes a new connection. Failures are told with the time and what came.
 const LOOP: &str = r#"
     (while [ ! -e $0-stop ]; do
-        code=$(curl --silent --max-time 10 --output $0-body --write-out '%{http_code} %{errormsg}' "$@")
+        code=$(curl --silent --max-time 10 --output $0-body --write-out '%{http_code} %{time_total} %{errormsg}' "$@")
         echo "$(date +%T) $code $(case $code in 200*) ;; *) head -c 200 $0-body ;; esac)" >> $0
         sleep 0.02
     done; touch $0-over) > /dev/null 2>&1 &"#;
@@ -29,8 +30,10 @@ pub struct Load {
 pub struct Outcome {
     /// How many were sent.
     pub sent: usize,
-    /// Those that were not answered with 200: time, status, what came.
+    /// Those that were not answered with 200: when, status, seconds that it took, what came.
     pub failed: Vec<String>,
+    /// The longest that one took.
+    pub slowest: Duration,
 }
 
 impl Load {
@@ -53,7 +56,9 @@ impl Load {
         let lines: Vec<&str> = text.lines().collect();
         ensure!(!lines.is_empty(), "no request was sent");
         let failed = lines.iter().filter(|line| line.split(' ').nth(1) != Some("200"));
-        Ok(Outcome { sent: lines.len(), failed: failed.map(|line| (*line).to_owned()).collect() })
+        let seconds = lines.iter().filter_map(|line| line.split(' ').nth(2)?.parse().ok());
+        let slowest = seconds.map(Duration::from_secs_f64).max().unwrap_or_default();
+        Ok(Outcome { sent: lines.len(), failed: failed.map(|line| (*line).to_owned()).collect(), slowest })
     }
 }
 
@@ -63,7 +68,8 @@ impl Outcome {
     /// # Errors
     /// With those that failed.
     pub fn all_answered(&self, during: &str) -> Result<()> {
-        println!("{during}: {} requests, {} failed", self.sent, self.failed.len());
+        let slowest = self.slowest.as_millis();
+        println!("{during}: {} requests, {} failed, the slowest took {slowest} ms", self.sent, self.failed.len());
         ensure!(
             self.failed.is_empty(),
             "{during}: {} of {} failed:\n{}",

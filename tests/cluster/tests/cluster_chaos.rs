@@ -10,8 +10,7 @@ use base64::Engine;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tiphys_cluster_tests::process::{Process, metric, page};
-use tiphys_cluster_tests::traffic::Traffic;
-use tiphys_cluster_tests::{Cluster, Mesh, Namespace, Pod, manifests, mesh};
+use tiphys_cluster_tests::{Cluster, Load, Mesh, Namespace, Pod, manifests, mesh};
 
 /// How long a change may take on a cluster that works again; a container that was killed often waits before it is started anew.
 const RECOVERED: Duration = Duration::from_secs(150);
@@ -33,7 +32,7 @@ struct World {
     mesh: Mesh,
     namespace: Namespace,
     client: Pod,
-    traffic: Traffic,
+    load: Load,
     started: Instant,
     _alone: MutexGuard<'static, ()>,
 }
@@ -53,7 +52,7 @@ impl World {
         }
         let client = namespace.pod("client")?;
         let world = World {
-            traffic: Traffic::start(&client, "http://server/")?,
+            load: Load::start(&client, &["http://server/"])?,
             mesh,
             namespace,
             client,
@@ -112,17 +111,9 @@ spec:
 
     /// No request failed since the beginning.
     fn unharmed(self, what: &str) -> Result<()> {
-        let summary = self.traffic.stop()?;
-        println!(
-            "{what}: {} requests in {:.0} s, {} failed, the slowest took {} ms",
-            summary.requests,
-            self.started.elapsed().as_secs_f64(),
-            summary.failed.len(),
-            summary.slowest.as_millis()
-        );
-        let some = summary.failed.iter().take(20).chain(summary.failed.last()).collect::<Vec<_>>();
-        ensure!(some.is_empty(), "{some:?}\n{}\n{}", self.namespace.account(), self.mesh.account());
-        Ok(())
+        let outcome = self.load.stop()?;
+        let what = format!("{what}, in {:.0} s", self.started.elapsed().as_secs_f64());
+        outcome.all_answered(&what).with_context(|| self.namespace.account()).with_context(|| self.mesh.account())
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tiphys_cluster_tests::command::feed;
-use tiphys_cluster_tests::{Cluster, Mesh, Page, manifests, mesh};
+use tiphys_cluster_tests::{Afterwards, Cluster, Mesh, Page, manifests, mesh};
 
 /// How long a mesh may take from `helm install` to ready, with the images on the node.
 const INSTALLED: Duration = Duration::from_secs(20);
@@ -47,19 +47,6 @@ fn clean(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["delete", "namespace", "istio-ingress", "--ignore-not-found"])?;
     cluster.helm(&["uninstall", "istiod-canary", "--namespace=istio-system", "--ignore-not-found"])?;
     Mesh::remove(cluster)
-}
-
-/// Cleans also when the test fails.
-struct Clean<'a>(&'a Cluster);
-
-impl Drop for Clean<'_> {
-    fn drop(&mut self) {
-        if std::env::var_os("TIPHYS_KEEP").is_none()
-            && let Err(error) = clean(self.0)
-        {
-            println!("{error:#}");
-        }
-    }
 }
 
 /// The revision whose sidecar a pod has.
@@ -129,7 +116,7 @@ fn every_command_of_the_page_works() -> Result<()> {
     let Some(cluster) = Cluster::of_test("every_command_of_the_page_works")? else { return Ok(()) };
     // A run before this one may have left a mesh.
     clean(&cluster)?;
-    let _clean = Clean(&cluster);
+    let _clean = Afterwards::new(&cluster, clean);
     let mut page = Page::read(&cluster, "docs/install.md")?;
     let before = cluster.objects()?;
     let application = Application::start(&cluster)?;

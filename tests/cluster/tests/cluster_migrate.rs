@@ -13,7 +13,7 @@ use serde_json::json;
 use std::time::Duration;
 use tiphys_cluster_tests::command::feed;
 use tiphys_cluster_tests::mesh::{IMAGES, SYSTEM};
-use tiphys_cluster_tests::{Cluster, Load, Mesh, Namespace, Page, manifests};
+use tiphys_cluster_tests::{Afterwards, Cluster, Load, Mesh, Namespace, Page, manifests};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,30 +92,16 @@ fn revision(cluster: &Cluster) -> Result<String> {
 }
 
 /// Takes away whatever the test makes, and whatever mesh is there.
-struct Clean<'a>(&'a Cluster);
-
-impl Clean<'_> {
-    fn now(&self) -> Result<()> {
-        self.0.kubectl(&["delete", "deployment,service,serviceaccount", "app", "--ignore-not-found"])?;
-        self.0.kubectl(&["label", "namespace", "default", "istio-injection-", "istio.io/rev-"])?;
-        // A namespace goes at once when its pods are gone, and takes half a minute when they are still going.
-        self.0.helm(&["uninstall", "ingress", "--namespace=istio-ingress", "--ignore-not-found", "--wait"])?;
-        self.0.kubectl(&["wait", "pods", "--all", "--namespace=istio-ingress", "--for=delete", "--timeout=30s"])?;
-        self.0.kubectl(&["delete", "namespace", "istio-ingress", "--ignore-not-found"])?;
-        self.0.helm(&["uninstall", "istiod-tiphys", "--namespace", SYSTEM, "--ignore-not-found"])?;
-        self.0.kubectl(&["delete", "mutatingwebhookconfiguration", "--selector=istio.io/tag=default"])?;
-        Mesh::remove(self.0)
-    }
-}
-
-impl Drop for Clean<'_> {
-    fn drop(&mut self) {
-        if std::env::var_os("TIPHYS_KEEP").is_none()
-            && let Err(error) = self.now()
-        {
-            println!("{error:#}");
-        }
-    }
+fn clean(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl(&["delete", "deployment,service,serviceaccount", "app", "--ignore-not-found"])?;
+    cluster.kubectl(&["label", "namespace", "default", "istio-injection-", "istio.io/rev-"])?;
+    // A namespace goes at once when its pods are gone, and takes half a minute when they are still going.
+    cluster.helm(&["uninstall", "ingress", "--namespace=istio-ingress", "--ignore-not-found", "--wait"])?;
+    cluster.kubectl(&["wait", "pods", "--all", "--namespace=istio-ingress", "--for=delete", "--timeout=30s"])?;
+    cluster.kubectl(&["delete", "namespace", "istio-ingress", "--ignore-not-found"])?;
+    cluster.helm(&["uninstall", "istiod-tiphys", "--namespace", SYSTEM, "--ignore-not-found"])?;
+    cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "--selector=istio.io/tag=default"])?;
+    Mesh::remove(cluster)
 }
 
 /// A client that is not migrated, and what it sends.
@@ -135,8 +121,8 @@ fn load(client: &Namespace) -> Result<[Load; 2]> {
 #[test]
 fn every_command_of_the_page_works_under_load() -> Result<()> {
     let Some(cluster) = Cluster::of_test("every_command_of_the_page_works_under_load")? else { return Ok(()) };
-    let clean = Clean(&cluster);
-    clean.now()?;
+    clean(&cluster)?;
+    let _clean = Afterwards::new(&cluster, clean);
     istio(&cluster)?;
     let client = cluster.namespace("migrate-client", &[("istio-injection", "enabled")])?;
     client.apply(&manifests::echo("client", 1))?;

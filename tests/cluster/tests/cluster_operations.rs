@@ -5,29 +5,17 @@
 
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
-use tiphys_cluster_tests::{Cluster, Mesh, Page, gateway_api, manifests};
+use tiphys_cluster_tests::{Afterwards, Cluster, Mesh, Page, gateway_api, manifests};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Takes the mesh away, also when the test fails: another root is of no use to other tests.
-struct Remove<'a>(&'a Cluster);
-
-impl Drop for Remove<'_> {
-    fn drop(&mut self) {
-        if std::env::var_os("TIPHYS_KEEP").is_none()
-            && let Err(error) = Mesh::remove(self.0)
-        {
-            println!("{error:#}");
-        }
-    }
-}
 
 #[test]
 fn every_command_of_operations_works() -> Result<()> {
     let Some(cluster) = Cluster::of_test("every_command_of_operations_works")? else { return Ok(()) };
     gateway_api::install(&cluster)?;
     let mesh = Mesh::shared(&cluster)?;
-    let _remove = Remove(&cluster);
+    // Another root is of no use to other tests.
+    let _remove = Afterwards::new(&cluster, Mesh::remove);
     let namespace = cluster.namespace("operations", &[("istio-injection", "enabled")])?;
     for app in ["server", "client"] {
         namespace.apply(&manifests::echo(app, 1))?;

@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use tiphys_cluster_tests::mesh::{IMAGES, SYSTEM};
-use tiphys_cluster_tests::{Cluster, Load, Mesh, Namespace, Pod, gateway_api, manifests};
+use tiphys_cluster_tests::{Afterwards, Cluster, Load, Mesh, Namespace, Pod, gateway_api, manifests};
 
 /// How long a change may take to reach every proxy, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,28 +79,14 @@ fn revision(namespace: &Namespace, app: &str) -> Result<String> {
 }
 
 /// Takes away what this test installs, and whatever mesh is there, also when it fails.
-struct Clean<'a>(&'a Cluster);
-
-impl Clean<'_> {
-    fn now(&self) -> Result<()> {
-        for revision in [OLD, NEW] {
-            let release = format!("istiod-{revision}");
-            self.0.helm(&["uninstall", &release, "--namespace", SYSTEM, "--ignore-not-found"])?;
-        }
-        let tags = ["delete", "mutatingwebhookconfiguration", "--selector=istio.io/tag=prod"];
-        self.0.kubectl(&tags)?;
-        Mesh::remove(self.0)
+fn clean(cluster: &Cluster) -> Result<()> {
+    for revision in [OLD, NEW] {
+        let release = format!("istiod-{revision}");
+        cluster.helm(&["uninstall", &release, "--namespace", SYSTEM, "--ignore-not-found"])?;
     }
-}
-
-impl Drop for Clean<'_> {
-    fn drop(&mut self) {
-        if std::env::var_os("TIPHYS_KEEP").is_none()
-            && let Err(error) = self.now()
-        {
-            println!("{error:#}");
-        }
-    }
+    let tags = ["delete", "mutatingwebhookconfiguration", "--selector=istio.io/tag=prod"];
+    cluster.kubectl(&tags)?;
+    Mesh::remove(cluster)
 }
 
 fn answers(from: &Pod, host: &str, address: &str) -> Result<()> {
@@ -116,8 +102,8 @@ fn answers(from: &Pod, host: &str, address: &str) -> Result<()> {
 fn a_revision_stands_alone_and_hands_over_to_another() -> Result<()> {
     let Some(cluster) = Cluster::of_test("a_revision_stands_alone_and_hands_over_to_another")? else { return Ok(()) };
     gateway_api::install(&cluster)?;
-    let clean = Clean(&cluster);
-    clean.now()?;
+    clean(&cluster)?;
+    let _clean = Afterwards::new(&cluster, clean);
     cluster.helm_install("istio-base", "base", SYSTEM, &[])?;
     install(&cluster, OLD)?;
 
