@@ -213,6 +213,15 @@ async fn noise_ends_in_the_source() {
 }
 
 #[tokio::test]
+async fn a_pod_is_known_by_its_uid() {
+    let (mut bench, _) = bench(Manner::default(), &[]).await;
+    let metadata = json!({"name": "p", "namespace": "ns", "uid": "u-1"});
+    bench.server().put(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []}}));
+    bench.until("the pod", |b| b.objects.len() == 1).await;
+    assert_eq!(bench.objects.values().next().unwrap().meta.uid, "u-1", "tokens are bound to it");
+}
+
+#[tokio::test]
 async fn what_is_wanted_first_is_looked_at_before_all_is_in_sync() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine", "namespace": "ns"}, "data": {"tls.crt": "YQ=="}});
     let server = ApiServer::start(Manner::default()).await;

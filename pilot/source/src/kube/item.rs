@@ -112,8 +112,11 @@ fn slim(object: &mut Object) {
         // It stands in the spec as far as it is read.
         object.status = None;
         object.meta.resource_version = String::new();
-        object.meta.uid = String::new();
         object.version = String::new();
+        // That of a pod stands in the tokens that are bound to it.
+        if object.kind() != Kind::Pod {
+            object.meta.uid = String::new();
+        }
     }
     object.meta.owners.shrink_to_fit();
     if let Spec::Pod(pod) = &mut object.spec {
