@@ -77,15 +77,52 @@ pub struct Registration {
 /// Versions of configurations.
 type Warned = BTreeMap<(Kind, String), String>;
 
+/// What came of a trial whether a refusal of these webhooks arrives at who asks the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    /// It does.
+    Obeyed,
+    /// Without Istio's kinds there is nothing to refuse.
+    NothingToRefuse,
+    /// What had to be refused was taken.
+    LetThrough,
+    /// The API server says something else.
+    Unknown(String),
+}
+
+impl Trial {
+    fn log(&self) {
+        match self {
+            Self::NothingToRefuse => {}
+            Self::Obeyed => {
+                tracing::info!(target: "webhook", "validation answers: from now on what it cannot check is refused");
+            }
+            Self::LetThrough => {
+                tracing::info!(target: "webhook", "validation does not answer yet: what it cannot check is let through");
+            }
+            Self::Unknown(error) => {
+                tracing::warn!(target: "webhook", "whether validation answers cannot be told: {error}");
+            }
+        }
+    }
+}
+
 /// What is known while this replica leads.
 struct State {
     configurations: BTreeMap<(Kind, String), Json>,
-    /// The API server was seen to obey a refusal of these webhooks.
-    answers: bool,
+    /// What came of the last trial whether the API server obeys a refusal of these webhooks.
+    trial: Option<Trial>,
     /// What was said of caBundles of others: the version by configuration.
     warned: Warned,
     /// When to try again, and how long that took to wait.
     retry: Option<(Instant, Duration)>,
+}
+
+impl State {
+    /// The API server was seen to obey a refusal of these webhooks.
+    fn answers(&self) -> bool {
+        matches!(self.trial, Some(Trial::Obeyed | Trial::NothingToRefuse))
+    }
 }
 
 impl Registration {
@@ -112,7 +149,7 @@ impl Registration {
             watcher(api, wanted.clone()).default_backoff().map(move |event| (kind, event))
         };
         let mut events = pin!(events(Kind::Mutating).merge(events(Kind::Validating)));
-        let mut state = State { configurations: BTreeMap::new(), answers: false, warned: BTreeMap::new(), retry: None };
+        let mut state = State { configurations: BTreeMap::new(), trial: None, warned: BTreeMap::new(), retry: None };
         loop {
             let due = state.retry.map_or_else(|| Instant::now() + RETRY.1, |(due, _)| due);
             tokio::select! {
@@ -152,17 +189,22 @@ impl Registration {
         // First the roots, without which no refusal can arrive, then the question whether one does.
         for asked in [false, true] {
             if asked {
-                if state.answers || !ignored(state) {
+                if state.answers() || !ignored(state) {
                     break;
                 }
-                state.answers = self.answers().await;
-                again |= !state.answers;
+                let trial = Some(self.trial().await);
+                if state.trial != trial {
+                    trial.iter().for_each(Trial::log);
+                    state.trial = trial;
+                }
+                again |= !state.answers();
             }
+            let answers = state.answers();
             for (key, object) in &mut state.configurations {
                 if !asked {
                     self.warn_of_others(key, object, &bundle, &mut state.warned);
                 }
-                if let Some(patch) = plan(key.0, object, &bundle, state.answers) {
+                if let Some(patch) = plan(key.0, object, &bundle, answers) {
                     match self.apply(key, &patch).await {
                         // The watch tells it too, but later.
                         Some(applied) => *object = applied,
@@ -226,8 +268,8 @@ impl Registration {
         }
     }
 
-    /// Whether a refusal of these webhooks arrives at who asks the API server: an object that they always refuse is made for trial.
-    async fn answers(&self) -> bool {
+    /// Makes an object for trial that these webhooks always refuse.
+    async fn trial(&self) -> Trial {
         let revision = if self.revision.is_empty() { "default" } else { &self.revision };
         let resource = ApiResource {
             group: "networking.istio.io".to_owned(),
@@ -247,26 +289,13 @@ impl Registration {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let trial = match serde_json::from_value(trial) {
             Ok(trial) => trial,
-            Err(error) => {
-                tracing::error!(target: "webhook", "the trial of validation: {error}");
-                return false;
-            }
+            Err(error) => return Trial::Unknown(error.to_string()),
         };
         match api.create(&PostParams { dry_run: true, ..PostParams::default() }, &trial).await {
-            Ok(_) => {
-                tracing::info!(target: "webhook", "validation does not answer yet: what it cannot check is let through");
-                false
-            }
-            Err(Error::Api(status)) if status.message.contains("denied the request") => {
-                tracing::info!(target: "webhook", "validation answers: from now on what it cannot check is refused");
-                true
-            }
-            // Without the kind there is nothing to refuse.
-            Err(Error::Api(status)) if status.code == 404 => true,
-            Err(error) => {
-                tracing::warn!(target: "webhook", "whether validation answers cannot be told: {error}");
-                false
-            }
+            Ok(_) => Trial::LetThrough,
+            Err(Error::Api(status)) if status.message.contains("denied the request") => Trial::Obeyed,
+            Err(Error::Api(status)) if status.code == 404 => Trial::NothingToRefuse,
+            Err(error) => Trial::Unknown(error.to_string()),
         }
     }
 }
