@@ -64,7 +64,7 @@ pub use route::{
     ConnectionMatch, Destination, MESH_GATEWAY, Semantics, Source, TcpRoute, TlsRoute, VirtualService,
     WeightedDestination,
 };
-pub use secret::Credential;
+pub use secret::{Credential, Revoked};
 pub use security::{
     Attribute, AuthorizationPolicy, AuthorizationRule, Condition, GATEWAY_NAME, JwtRule, PeerAuthentication, PeerModes,
     PolicyAction, PolicyTarget, RequestAuthentication, TokenHeader,

@@ -13,8 +13,20 @@ pub struct Credential {
     pub key: Str,
     /// Certificates of those who sign clients; empty when there is none.
     pub authorities: Str,
-    /// Certificates that are called back; empty when there is none.
-    pub revoked: Str,
+    /// Certificates that are called back.
+    pub revoked: Revoked,
+}
+
+/// Certificates that are called back (<https://www.rfc-editor.org/rfc/rfc5280#section-5>).
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    /// Nobody says that there are any.
+    #[default]
+    Nothing,
+    /// Lists of them, in PEM.
+    Lists(Str),
+    /// There is a list that cannot be read: nobody can be told from those whose certificate is on it.
+    Unreadable,
 }
 
 impl fmt::Debug for Credential {

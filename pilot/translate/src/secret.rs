@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Credentials as SDS secrets (<https://www.envoyproxy.io/docs/envoy/latest/configuration/security/secret>).
 
-use tiphys_model::Credential;
+use tiphys_model::{Credential, Revoked};
 use tiphys_proto::envoy::config::core::v3::{DataSource, data_source};
 use tiphys_proto::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate, secret,
@@ -20,14 +20,20 @@ pub fn certificate(name: &str, credential: &Credential) -> Option<Secret> {
     Some(Secret { name: name.into(), r#type: Some(secret::Type::TlsCertificate(certificate)) })
 }
 
-/// What clients are checked against; none when the credential has no authorities.
+/// What clients are checked against; none when the credential has no authorities, or a list of revoked certificates that cannot be read: it is
+/// better that nobody passes than somebody whose certificate was called back.
 pub fn validation(name: &str, credential: &Credential) -> Option<Secret> {
     if credential.authorities.is_empty() {
         return None;
     }
+    let crl = match &credential.revoked {
+        Revoked::Nothing => None,
+        Revoked::Lists(lists) => Some(inline(lists)),
+        Revoked::Unreadable => return None,
+    };
     let context = CertificateValidationContext {
         trusted_ca: Some(inline(&credential.authorities)),
-        crl: (!credential.revoked.is_empty()).then(|| inline(&credential.revoked)),
+        crl,
         ..CertificateValidationContext::default()
     };
     Some(Secret { name: name.into(), r#type: Some(secret::Type::ValidationContext(context)) })

@@ -20,7 +20,7 @@ fn snapshot() -> Arc<Snapshot> {
 apiVersion: v1
 kind: Secret
 metadata: {{name: only-ca-cacert, namespace: ns}}
-stringData: {{cacert: \"{CERT}\", crl: \"{CERT}\"}}
+stringData: {{cacert: \"{CERT}\"}}
 ---
 apiVersion: v1
 kind: ConfigMap
