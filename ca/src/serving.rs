@@ -97,6 +97,8 @@ struct Held {
     certified: Arc<CertifiedKey>,
     /// When to take another one.
     renew_at: OffsetDateTime,
+    /// From when on nobody accepts it.
+    expires_at: OffsetDateTime,
 }
 
 /// The serving certificate.
@@ -142,6 +144,11 @@ impl ServerIdentity {
     /// When another certificate should take the place of this one: at half its life.
     pub fn renew_at(&self) -> OffsetDateTime {
         self.current.load().renew_at
+    }
+
+    /// When nobody accepts this one any more.
+    pub fn expires_at(&self) -> OffsetDateTime {
+        self.current.load().expires_at
     }
 
     /// Takes another certificate with another key now. A certificate that is given stays.
@@ -197,7 +204,7 @@ fn make(authority: &Authority, names: &ServerNames) -> Result<Held, CaError> {
     let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).map_err(|e| failed(e.to_string()))?;
     let now = OffsetDateTime::now_utc();
     let renew_at = now + (issued.not_after - now) / 2;
-    Ok(Held { certified: Arc::new(CertifiedKey::new(chain, signer)), renew_at })
+    Ok(Held { certified: Arc::new(CertifiedKey::new(chain, signer)), renew_at, expires_at: issued.not_after })
 }
 
 /// A certificate that is given.
@@ -212,7 +219,7 @@ fn read(chain: &str, key: &str) -> Result<Held, CaError> {
     let certified = CertifiedKey::new(chain, signer);
     certified.keys_match().map_err(|e| CaError::file(place, format!("does not belong to its private key: {e}")))?;
     let (from, until) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
-    Ok(Held { certified: Arc::new(certified), renew_at: from + (until - from) / 2 })
+    Ok(Held { certified: Arc::new(certified), renew_at: from + (until - from) / 2, expires_at: until })
 }
 
 /// TLS for the secure gRPC port: HTTP/2, TLS 1.2 and 1.3, a client certificate taken when there is one.

@@ -87,6 +87,50 @@ fn stamp(path: &Path) -> Option<(u64, SystemTime)> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
+/// How far a certificate is that somebody else has to renew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// In the first four fifths of its life.
+    Young,
+    /// It should have been renewed.
+    Old,
+    /// Nobody accepts it any more.
+    Over,
+}
+
+impl Life {
+    fn of(identity: &ServerIdentity, now: OffsetDateTime) -> Self {
+        let expires = identity.expires_at();
+        // Half of its life is left at this moment.
+        let half = expires - identity.renew_at();
+        match expires - now {
+            left if left <= time::Duration::ZERO => Self::Over,
+            left if left < half * 2 / 5 => Self::Old,
+            _ => Self::Young,
+        }
+    }
+
+    /// How far it is now; says so when that is further than before.
+    fn noted(self, identity: &ServerIdentity, file: &Path) -> Self {
+        let (now, expires, file) =
+            (Self::of(identity, OffsetDateTime::now_utc()), identity.expires_at(), file.display());
+        if now == self {
+            return now;
+        }
+        match now {
+            Self::Young => {}
+            Self::Old => {
+                tracing::warn!("the serving certificate {file} expires at {expires}, and nobody has renewed it")
+            }
+            Self::Over => tracing::error!(
+                "the serving certificate has expired at {expires}: new pods, changes and proxies that connect are refused until there is another \
+                 one in {file}"
+            ),
+        }
+        now
+    }
+}
+
 fn mounted((cert, key): (PathBuf, PathBuf), tasks: &mut Tasks) -> anyhow::Result<Arc<ServerIdentity>> {
     let stamps = [stamp(&cert), stamp(&key)];
     let identity = ServerIdentity::given(&read(&cert)?, &read(&key)?)
@@ -95,7 +139,9 @@ fn mounted((cert, key): (PathBuf, PathBuf), tasks: &mut Tasks) -> anyhow::Result
     let keeper = identity.clone();
     tasks.spawn("serving certificate", async move {
         let mut seen = stamps;
+        let mut life = Life::Young;
         loop {
+            life = life.noted(&keeper, &cert);
             sleep(INTERVAL).await;
             let now = [stamp(&cert), stamp(&key)];
             if now == seen {
