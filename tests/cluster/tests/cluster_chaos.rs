@@ -7,8 +7,11 @@
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use serde_json::json;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 use tiphys_cluster_tests::process::{Process, metric, page};
 use tiphys_cluster_tests::{Cluster, Load, Mesh, Namespace, Pod, manifests, mesh};
 
@@ -258,6 +261,65 @@ fn webhooks_are_not_trusted_and_not_there() -> Result<()> {
     drop(up);
     let healed = Instant::now();
     world.recovered("webhooks not trusted, and the control plane gone", healed)
+}
+
+/// What a certificate of the control plane is put into, for it to serve by: one that the mesh's own root signed, for this long from now on.
+fn serving_certificate(system: &Namespace, life: Duration) -> Result<String> {
+    let root = system.json(&["get", "secret", "istio-ca-secret"])?;
+    let part = |name: &str| -> Result<String> {
+        let text = root["data"][name].as_str().with_context(|| format!("istio-ca-secret has no {name}"))?;
+        Ok(String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text)?)?)
+    };
+    let issuer = Issuer::from_ca_cert_pem(&part("ca-cert.pem")?, KeyPair::from_pem(&part("ca-key.pem")?)?)?;
+    let mut certificate = CertificateParams::new(vec![format!("istiod.{}.svc", mesh::SYSTEM)])?;
+    let now = OffsetDateTime::now_utc();
+    (certificate.not_before, certificate.not_after) = (now - Duration::from_secs(60), now + life);
+    let key = KeyPair::generate()?;
+    let pem = certificate.signed_by(&key, &issuer)?.pem();
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "istiod-tls"},
+        "stringData": {"tls.crt": pem, "tls.key": key.serialize_pem()}
+    })
+    .to_string())
+}
+
+#[test]
+fn the_webhook_certificate_expires() -> Result<()> {
+    let Some(world) = World::start("the_webhook_certificate_expires", "chaos-certificate")? else { return Ok(()) };
+    let cluster = world.cluster().clone();
+    let system = Namespace::existing(&cluster, mesh::SYSTEM);
+    // Whoever issues it forgets about it then.
+    let life = Duration::from_secs(20);
+    let expired = Instant::now() + life;
+    system.apply(&serving_certificate(&system, life)?)?;
+    let _own = scopeguard(|| {
+        let gone = system.kubectl(&["delete", "secret", "istiod-tls", "--ignore-not-found"]);
+        if let Err(error) = gone.and_then(|_| system.restart("istiod")) {
+            println!("{error:#}");
+        }
+    });
+    system.restart("istiod")?;
+    std::thread::sleep(expired.saturating_duration_since(Instant::now()) + Duration::from_secs(1));
+    // A connection from before would do for longer.
+    Process::of(&world.control_plane()?, "discovery", "tiphys")?.kill()?;
+    cluster.eventually("pods are refused because of the certificate", PATIENCE, || {
+        let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "new"}, "spec": {"containers": [{"name": "a", "image": "tiphys-test/echo:1"}]}}"#;
+        let refused = world.namespace.refused(pod)?;
+        ensure!(refused.contains("certificate has expired"), "{refused}");
+        Ok(())
+    })?;
+    cluster.eventually("the control plane says so", PATIENCE, || {
+        let log = world.control_plane()?.logs("discovery")?;
+        ensure!(log.contains("the serving certificate has expired"), "{log}");
+        Ok(())
+    })?;
+    std::thread::sleep(outage(5));
+    system.apply(&serving_certificate(&system, Duration::from_secs(3600))?)?;
+    // The kubelet looks at what is mounted once a minute, and when the pod changes.
+    let pod = format!("pod/{}", world.control_plane()?.name());
+    system.kubectl(&["annotate", &pod, "--overwrite", "tiphys.test/look=now"])?;
+    let healed = Instant::now();
+    world.recovered("webhook certificate expired, and replaced", healed)
 }
 
 /// Does something in the end, also when the test fails.
