@@ -5,7 +5,10 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams, SerialNumber,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -48,6 +51,74 @@ impl ServerCertificate {
             indented(&self.certificate),
             indented(&self.key)
         )
+    }
+}
+
+/// An authority that signs certificates of clients, and calls them back.
+pub struct ClientAuthority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate of a client. PEM.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    serial: SerialNumber,
+}
+
+impl ClientAuthority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new() -> Result<Self> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of clients");
+        Ok(Self(CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?))
+    }
+
+    /// Its own certificate in PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for the client that is called so, with a number that no other of its certificates has.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn client(&self, name: &str, serial: u64) -> Result<ClientCertificate> {
+        let key = KeyPair::generate()?;
+        let mut client = CertificateParams::new(vec![name.to_owned()])?;
+        client.serial_number = Some(serial.into());
+        client.use_authority_key_identifier_extension = true;
+        let certificate = client.signed_by(&key, &self.0)?.pem();
+        Ok(ClientCertificate { certificate, key: key.serialize_pem(), serial: serial.into() })
+    }
+
+    /// A list of those that are called back, in PEM, which is valid for an hour.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn revoked(&self, clients: &[&ClientCertificate]) -> Result<String> {
+        let this_update = SystemTime::now() - Duration::from_secs(60);
+        let revoked = clients.iter().map(|client| RevokedCertParams {
+            serial_number: client.serial.clone(),
+            revocation_time: this_update.into(),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: this_update.into(),
+            next_update: (this_update + Duration::from_secs(3660)).into(),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.0)?.pem()?)
     }
 }
 

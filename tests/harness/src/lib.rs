@@ -3,6 +3,7 @@
 //! to connect, and a mesh in a folder of its own: control plane, agents with their Envoys, applications.
 
 pub mod answers;
+pub mod authorizer;
 pub mod client;
 pub mod credentials;
 pub mod echo;

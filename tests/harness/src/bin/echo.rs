@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `echo serve` is a service that tells what reached it; `echo send` is a client for its lines over TCP and TLS.
+//! `echo serve` is a service that tells what reached it; `echo send` is a client for its lines over TCP and TLS; `echo decide` is a service
+//! that says which requests may pass.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -7,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tiphys_harness::echo::{self, Config, lines};
+use tiphys_harness::{Answers, authorizer};
 
 /// A small service that stands for an application, and a client for it.
 #[derive(Parser)]
@@ -15,6 +17,8 @@ enum Command {
     Serve(Serve),
     /// Sends a line over TCP or TLS and prints what comes back.
     Send(Send),
+    /// Decides about requests, as Envoy's ext_authz asks, until it is stopped.
+    Decide(Decide),
 }
 
 #[derive(clap::Args)]
@@ -60,6 +64,13 @@ struct Send {
     line: String,
 }
 
+#[derive(clap::Args)]
+struct Decide {
+    /// Serve HTTP/1 here
+    #[arg(long, value_name = "IP:PORT")]
+    http: SocketAddr,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Command::parse()).await {
@@ -85,6 +96,10 @@ async fn run(command: Command) -> Result<()> {
             };
             print!("{}", lines::send(send.to, tls, &send.line).await?);
             Ok(())
+        }
+        Command::Decide(decide) => {
+            let _answers = Answers::serve(decide.http, authorizer::decide).await?;
+            std::future::pending().await
         }
     }
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The gateway chart twice in one umbrella chart (charts/edge beside this folder), with what routes through both.
+//! The gateway chart twice in one umbrella chart (tests/cluster/charts/edge), with what routes through both, and who may pass.
 
 #![allow(clippy::expect_used, reason = "a test may stop where it stands")]
+
+mod access;
+mod revoked;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -10,7 +13,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 use tiphys_cluster_tests::cluster::checkout;
 use tiphys_cluster_tests::pod::Answer;
-use tiphys_cluster_tests::{Cluster, Mesh, Namespace, Pod, gateway_api, manifests, mesh};
+use tiphys_cluster_tests::{Afterwards, Cluster, Mesh, Namespace, Pod, gateway_api, manifests, mesh};
 use tiphys_harness::credentials::ServerCertificate;
 
 /// How long a change may take to reach every proxy, on a machine that does other things too.
@@ -68,18 +71,19 @@ struct User {
 }
 
 impl User {
-    fn get(&self, url: &str, ca: &str) -> Result<Answer> {
+    fn get(&self, url: &str, ca: &str, arguments: &[&str]) -> Result<Answer> {
         let host = url.split('/').nth(2).context("a host")?;
         let resolve = |port: &str| format!("{host}:{port}:{}", self.address);
         let script = "printf '%s' \"$1\" > /tmp/ca.pem";
         self.pod.exec(&["sh", "-c", script, "sh", ca])?;
         let (plain, secure) = (resolve("80"), resolve("443"));
-        self.pod.get(url, &["--resolve", &plain, "--resolve", &secure, "--cacert", "/tmp/ca.pem"])
+        let own = ["--resolve", &plain, "--resolve", &secure, "--cacert", "/tmp/ca.pem"];
+        self.pod.get(url, &[&own, arguments].concat())
     }
 
     fn eventually(&self, what: &str, url: &str, ca: &str) -> Result<Answer> {
         self.pod.cluster().eventually(what, PATIENCE, || {
-            let answer = self.get(url, ca)?;
+            let answer = self.get(url, ca, &[])?;
             ensure!(answer.status == 200, "{url}: {answer:?}");
             Ok(answer)
         })
@@ -129,8 +133,10 @@ fn one_umbrella_chart_has_ingress_and_egress() -> Result<()> {
     // A certificate that is renewed is served anew.
     let renewed = credential(&edge)?;
     user.eventually("the renewed certificate", "https://app.example.com/", &renewed.ca)?;
-    let answer = user.get("https://app.example.com/", &certificate.ca)?;
+    let answer = user.get("https://app.example.com/", &certificate.ca, &[])?;
     ensure!(answer.status == 0, "the former certificate: {answer:?}");
+
+    revoked::checked(&edge, &user).with_context(|| edge.account())?;
 
     // Outwards: the sidecar sends it to the gateway, which says so to the partner.
     let client = applications.pod("client")?;
@@ -140,7 +146,9 @@ fn one_umbrella_chart_has_ingress_and_egress() -> Result<()> {
         Ok(answer)
     })?;
     ensure!(seen(&answer, "x-by").as_deref() == Some("egress"), "{answer:?}");
-    Ok(())
+
+    let _default = Afterwards::new(&cluster, |cluster| Mesh::shared(cluster)?.install(&[]));
+    access::checked(&shared, &edge, &applications, &user).map_err(|error| error.context(shared.account()))
 }
 
 /// A line of text over TLS comes back: the gateway ends the TLS and goes on with TCP.
@@ -148,7 +156,7 @@ fn lines(user: &User, ca: &str) -> Result<()> {
     let to = format!("{}:11112", user.address);
     let send = ["echo-service", "send", "--ca", "/tmp/ca.pem", "--server-name", "app.example.com", &to, "hello"];
     user.pod.cluster().eventually("TLS on 11112", PATIENCE, || {
-        user.get("http://app.example.com/", ca)?;
+        user.get("http://app.example.com/", ca, &[])?;
         let answer = user.pod.exec(&send)?;
         ensure!(answer.contains("hello"), "{answer}");
         Ok(())
