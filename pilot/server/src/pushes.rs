@@ -215,7 +215,7 @@ impl Observer for Told {
                 tracing::warn!(target: "ads", "{} asks for {type_url}, which it is not served", node.id);
             }
             StreamEvent::Written { took } => metrics.send_time.observe(took.as_secs_f64()),
-            StreamEvent::Subscribed { .. } | StreamEvent::Acked { .. } => {}
+            StreamEvent::Subscribed { .. } | StreamEvent::Acked { .. } | StreamEvent::Kept { .. } => {}
         }
     }
 

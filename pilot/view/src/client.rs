@@ -26,6 +26,8 @@ pub struct SentState {
     pub sent_at: Option<SystemTime>,
     /// When it last took something.
     pub acked_at: Option<SystemTime>,
+    /// When it was seen that it holds from an earlier connection all that it is to have; `None` from when something is sent.
+    pub kept_at: Option<SystemTime>,
     /// Why it refused the last response, if it did.
     pub error: Option<String>,
     /// Whether it wants everything, and the names that it asks for.
@@ -133,6 +135,7 @@ impl ClientState {
                 state.sent_nonce = nonce.into();
                 state.sent_version = version.into();
                 state.sent_at = Some(SystemTime::now());
+                state.kept_at = None;
             }
             StreamEvent::Acked { ty, nonce, version } => {
                 let state = progress.0.entry(ty).or_default();
@@ -143,6 +146,9 @@ impl ClientState {
             }
             StreamEvent::Nacked { ty, error, .. } => {
                 progress.0.entry(ty).or_default().error = Some(error.into());
+            }
+            StreamEvent::Kept { ty } => {
+                progress.0.entry(ty).or_default().kept_at.get_or_insert_with(SystemTime::now);
             }
             StreamEvent::Synced { generation } => progress.1 = generation,
             StreamEvent::Stale { .. } | StreamEvent::Refused { .. } | StreamEvent::Written { .. } => {}

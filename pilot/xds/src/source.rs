@@ -147,6 +147,11 @@ pub enum StreamEvent<'a> {
         /// The type.
         ty: ResourceType,
     },
+    /// The client holds from an earlier stream all that it is to have of a type, of which this stream sent nothing yet.
+    Kept {
+        /// The type.
+        ty: ResourceType,
+    },
     /// The transport has taken the whole of a response.
     Written {
         /// The time since its first byte was offered.

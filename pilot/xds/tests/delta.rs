@@ -92,6 +92,9 @@ async fn a_reconnect_resends_nothing_that_is_held() {
     client.resume(CDS, &[], &[], &cds).await;
     client.resume(EDS, &["a", "b", "c"], &[], &eds).await;
     client.expect_nothing().await;
+    for event in ["q kept cds", "q kept eds"] {
+        server.stub.wait_event(event).await;
+    }
     drop(client);
 
     // While the client was away: one changed, one is gone, one is new.
@@ -112,6 +115,7 @@ async fn a_reconnect_resends_nothing_that_is_held() {
     client.answer(eds, None).await;
     client.expect(EDS, &[], &["a"]).await;
     client.expect_nothing().await;
+    assert!(!server.stub.has_event("p kept cds") && !server.stub.has_event("r kept cds"));
 }
 
 #[tokio::test]

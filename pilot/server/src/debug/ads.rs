@@ -152,11 +152,13 @@ fn client_config(client: &ClientInfo) -> ClientConfig {
 fn of_type(ty: ResourceType, state: &SentState) -> GenericXdsConfig {
     let status = match state {
         SentState { error: Some(_), .. } => ConfigStatus::Error,
+        // After a reconnection nothing is sent to a proxy that holds it all.
+        SentState { kept_at: Some(_), .. } => ConfigStatus::Synced,
         SentState { sent_nonce, .. } if sent_nonce.is_empty() => ConfigStatus::NotSent,
         SentState { sent_nonce, acked_nonce, .. } if sent_nonce == acked_nonce => ConfigStatus::Synced,
         SentState { .. } => ConfigStatus::Stale,
     };
-    let at = state.sent_at.map(timestamp);
+    let at = state.sent_at.or(state.kept_at).map(timestamp);
     GenericXdsConfig {
         type_url: ty.url().to_owned(),
         config_status: status.into(),
@@ -176,11 +178,13 @@ fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp { seconds, nanos: since.subsec_nanos().cast_signed() }
 }
 
-/// What a proxy is given; nothing when it is not connected here, or not for the caller.
+/// What a proxy is given. When it is not connected here, or not for the caller, the text by which `istioctl` goes on to the next replica.
 fn dump(shown: &Shown, access: &Access, names: &[String]) -> Result<Vec<Entry>, Status> {
     let [name] = names else { return Ok(Vec::new()) };
-    let Some(client) = proxies::named(shown, access, name) else { return Ok(Vec::new()) };
-    let Some(view) = shown.views.view_of(client.connection) else { return Ok(Vec::new()) };
+    let client = proxies::named(shown, access, name);
+    let Some((client, view)) = client.and_then(|c| shown.views.view_of(c.connection).map(|view| (c, view))) else {
+        return Ok(vec![Entry::new(name.as_str(), CONFIG_DUMP, proxies::GONE)]);
+    };
     let dump = whole(shown, &client, &view, false);
     let configs = dump["configs"].as_array().map(Vec::as_slice).unwrap_or_default();
     configs
@@ -218,6 +222,34 @@ mod tests {
         assert_eq!(of([127, 0, 0, 1], shop), Ok(Access::Namespace("shop".into())));
         let denied = access(&shown, &peer([127, 0, 0, 1], shop), "/debug/configz").map_err(|s| s.code());
         assert_eq!(denied, Err(Code::PermissionDenied));
+    }
+
+    #[test]
+    fn the_status_of_a_type() {
+        let state = |sent: &str, acked: &str| SentState {
+            sent_nonce: sent.into(),
+            acked_nonce: acked.into(),
+            ..SentState::default()
+        };
+        let of = |state: &SentState| of_type(ResourceType::CLUSTER, state).config_status();
+        assert_eq!(of(&state("", "")), ConfigStatus::NotSent);
+        assert_eq!(of(&state("2", "1")), ConfigStatus::Stale);
+        assert_eq!(of(&state("2", "2")), ConfigStatus::Synced);
+        assert_eq!(of(&SentState { error: Some("no".into()), ..state("2", "1") }), ConfigStatus::Error);
+        let kept = SentState { kept_at: Some(SystemTime::now()), ..state("", "") };
+        assert_eq!(of(&kept), ConfigStatus::Synced);
+        assert!(of_type(ResourceType::CLUSTER, &kept).last_updated.is_some());
+    }
+
+    #[test]
+    fn a_proxy_that_is_elsewhere_is_told_in_istiods_words() {
+        let entries = dump(&shown(), &Access::All, &["web-1.shop".to_owned()]).unwrap();
+        let [entry] = entries.as_slice() else { panic!("one resource: {}", entries.len()) };
+        let any = entry.any().unwrap();
+        let text = String::from_utf8(any.value.to_vec()).unwrap();
+        // These words are what istioctl looks for before it asks another replica.
+        assert!(text.contains("Proxy not connected to this Pilot instance. It may be connected to another instance."));
+        assert_eq!(dump(&shown(), &Access::All, &[]).unwrap().len(), 0);
     }
 
     #[tokio::test]

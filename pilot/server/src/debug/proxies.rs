@@ -19,7 +19,8 @@ use tiphys_xds::ResourceType;
 use super::{Access, json, parameter};
 use crate::http::Shown;
 
-const GONE: &str = "Proxy not connected to this Pilot instance. It may be connected to another instance.\n";
+/// Said of a proxy that is not connected here; `istioctl` looks for these words.
+pub(super) const GONE: &str = "Proxy not connected to this Pilot instance. It may be connected to another instance.\n";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

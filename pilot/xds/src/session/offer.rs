@@ -96,6 +96,9 @@ impl<C: Send + Sync + 'static> Connected<C> {
             // The same set, but this one has bodies and is shared with others.
             subscription.held = desired.clone();
             subscription.acked = desired;
+            if subscription.last_nonce.is_empty() && !subscription.held.is_empty() {
+                sender.context.source.observe(&self.client, StreamEvent::Kept { ty });
+            }
             self.settle(ty, removals);
             return None;
         }

@@ -118,6 +118,7 @@ impl ConfigSource for Stub {
             StreamEvent::Acked { ty, .. } => format!("{client} acked {ty}"),
             StreamEvent::Nacked { ty, code, error, .. } => format!("{client} nacked {ty} {code} {error}"),
             StreamEvent::Stale { ty } => format!("{client} stale {ty}"),
+            StreamEvent::Kept { ty } => format!("{client} kept {ty}"),
             StreamEvent::Synced { generation } => format!("{client} synced {generation}"),
             StreamEvent::Refused { type_url } => format!("{client} refused {type_url}"),
             StreamEvent::Written { .. } => return,
