@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 use crate::log::{Levels, LogOptions};
 use crate::settings::parse_duration;
 
@@ -35,12 +35,29 @@ pub enum Command {
     /// Runs the control plane.
     #[command(visible_alias = "discovery")]
     Serve(Box<ServeArgs>),
+    /// Asks a page of a control plane that runs, as `pilot-discovery request` does.
+    Request(RequestArgs),
     /// Prints the version.
     Version {
         /// Only the number.
         #[arg(long, short)]
         short: bool,
     },
+}
+
+/// Arguments of `request`.
+#[derive(Debug, Clone, Args)]
+pub struct RequestArgs {
+    /// GET, PUT, ...
+    pub method: http::Method,
+    /// Path of the page, such as /debug/syncz.
+    pub path: String,
+    /// What is sent.
+    #[arg(default_value = "")]
+    pub body: String,
+    /// Where the control plane's pages are.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014")]
+    pub address: String,
 }
 
 /// Flags of `serve`.
@@ -95,6 +112,9 @@ pub struct ServeArgs {
     /// TLS, HTTP/2 and shutdown.
     #[command(flatten)]
     pub transport: TransportArgs,
+    /// Where log levels are asked for and changed.
+    #[command(flatten)]
+    pub control: ControlArgs,
     /// The log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -153,6 +173,35 @@ pub struct TransportArgs {
     pub shutdown_duration: Duration,
 }
 
+/// Flags of the control page, which `istioctl admin log` asks.
+#[derive(Debug, Clone, Args)]
+pub struct ControlArgs {
+    /// Port of the log's levels (/scopej); 0 = off. Without it 9876, and off with --configDir.
+    #[arg(long = "ctrlz_port", value_name = "PORT")]
+    pub ctrlz_port: Option<u16>,
+    /// Address of the log's levels; '*' = all.
+    #[arg(long = "ctrlz_address", value_name = "HOST", default_value = "localhost")]
+    pub ctrlz_address: String,
+}
+
+impl ServeArgs {
+    /// Where the control page is.
+    ///
+    /// # Errors
+    /// When the address is no host.
+    pub fn control_address(&self) -> Result<Address, AddressError> {
+        const ISTIODS: u16 = 9876;
+        let ControlArgs { ctrlz_port, ctrlz_address } = &self.control;
+        let unasked = if self.config_dir.is_some() { 0 } else { ISTIODS };
+        let host = if ctrlz_address == "*" { "" } else { ctrlz_address };
+        match ctrlz_port.unwrap_or(unasked) {
+            0 => Ok(Address::default()),
+            port if host.contains(':') => format!("[{host}]:{port}").parse(),
+            port => format!("{host}:{port}").parse(),
+        }
+    }
+}
+
 /// Flags of the log.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
@@ -192,12 +241,6 @@ pub struct WithoutEffectArgs {
     /// All suites offered are safe.
     #[arg(long = "tls-cipher-suites")]
     pub tls_cipher_suites: Option<String>,
-    /// Levels are changed at /scopej on --httpAddr and --monitoringAddr.
-    #[arg(long = "ctrlz_port")]
-    pub ctrlz_port: Option<String>,
-    /// As ctrlz_port.
-    #[arg(long = "ctrlz_address")]
-    pub ctrlz_address: Option<String>,
     /// Go's profiles do not exist here.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub profile: Option<String>,
@@ -216,7 +259,6 @@ impl ServeArgs {
     /// Flags that were given and do nothing, with why.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         const ONE_CLUSTER: &str = "there is one cluster";
-        const CTRLZ: &str = "log levels are changed at /scopej on --httpAddr and --monitoringAddr";
         let w = &self.without;
         [
             ("--registries", &w.registries, "objects come from the cluster, or from --configDir"),
@@ -224,8 +266,6 @@ impl ServeArgs {
             ("--cniNamespace", &w.cni_namespace, "there is no CNI plugin"),
             ("--clusterAliases", &w.cluster_aliases, ONE_CLUSTER),
             ("--tls-cipher-suites", &w.tls_cipher_suites, "only safe cipher suites are offered"),
-            ("--ctrlz_port", &w.ctrlz_port, CTRLZ),
-            ("--ctrlz_address", &w.ctrlz_address, CTRLZ),
             ("--profile", &w.profile, "there are no Go profiles"),
             ("--log_caller", &w.log_caller, "callers are not logged"),
             ("--log_stacktrace_level", &w.log_stacktrace_level, "stack traces are not logged"),
@@ -246,7 +286,7 @@ mod tests {
     fn serve(args: &[&str]) -> ServeArgs {
         match Cli::try_parse_from([&["tiphys", "discovery"], args].concat()).unwrap().command {
             Command::Serve(args) => *args,
-            Command::Version { .. } => panic!("serve was asked for"),
+            _ => panic!("serve was asked for"),
         }
     }
 
@@ -265,8 +305,9 @@ mod tests {
             "--keepaliveMaxServerConnectionAge",
             "30m",
             "--ctrlz_port=9876",
+            "--registries=Kubernetes",
         ]);
-        assert_eq!(args.without_effect().iter().map(|(flag, _)| *flag).collect::<Vec<_>>(), ["--ctrlz_port"]);
+        assert_eq!(args.without_effect().iter().map(|(flag, _)| *flag).collect::<Vec<_>>(), ["--registries"]);
         assert_eq!(args.transport.max_connection_age, Some(Duration::from_secs(1_800)));
         assert_eq!(args.grpc_addr.to_string(), ":15010");
     }
@@ -277,6 +318,18 @@ mod tests {
         assert!(args.grpc_addr.is_off() && args.secure_grpc_addr.is_off());
         assert!(args.log.log_as_json);
         assert!(serve(&["--log_as_json=true"]).log.log_as_json);
+    }
+
+    #[test]
+    fn where_the_control_page_is() {
+        let of = |args: &[&str]| serve(args).control_address().unwrap().to_string();
+        assert_eq!(of(&[]), "localhost:9876");
+        assert_eq!(of(&["--ctrlz_port=0"]), "");
+        assert_eq!(of(&["--ctrlz_port=1", "--ctrlz_address=*"]), ":1");
+        assert_eq!(of(&["--ctrlz_port=1", "--ctrlz_address=::1"]), "[::1]:1");
+        assert_eq!(of(&["--configDir=a"]), "");
+        assert_eq!(of(&["--configDir=a", "--ctrlz_port=1"]), "localhost:1");
+        assert!(serve(&["--ctrlz_address=a b"]).control_address().is_err());
     }
 
     #[test]

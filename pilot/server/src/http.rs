@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
@@ -45,14 +46,27 @@ pub struct Shown {
     pub cluster: Arc<str>,
     /// Changes of mutual TLS on their way.
     pub rollouts: Arc<Board>,
+    /// The injection's `config` in force, where there are webhooks.
+    pub injection: Arc<ArcSwapOption<String>>,
+}
+
+/// Levels of the log.
+fn levels() -> Router<Shown> {
+    Router::new()
+        .route("/scopej", get(scopes))
+        .route("/scopej/", get(scopes))
+        .route("/scopej/{scope}", get(scope).put(set_scope))
+}
+
+/// The pages of the control port, in the place of istiod's ControlZ.
+pub fn control_router(shown: Shown) -> Router {
+    let home = Router::new().route("/", get(|| async { Redirect::temporary("/scopej/") }));
+    home.merge(levels().layer(middleware::from_fn_with_state(shown.clone(), guard))).with_state(shown)
 }
 
 /// All pages.
 pub fn router(shown: Shown) -> Router {
-    let mut inside = Router::new()
-        .route("/scopej", get(scopes))
-        .route("/scopej/", get(scopes))
-        .route("/scopej/{scope}", get(scope).put(set_scope));
+    let mut inside = levels();
     let mut open =
         Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).route("/version", get(version_page));
     if shown.settings.debug_on_http {
@@ -60,7 +74,19 @@ pub fn router(shown: Shown) -> Router {
         open = open.route("/debug", get(debug::index));
     }
     let guarded = inside.layer(middleware::from_fn_with_state(shown.clone(), guard));
-    open.merge(guarded).with_state(shown)
+    open.merge(guarded).fallback(elsewhere).with_state(shown)
+}
+
+/// Where a path that no page has leads: without repeated slashes, as `istioctl version` writes them (`//version`), there may be one.
+async fn elsewhere(uri: Uri) -> Response {
+    let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    let end = if uri.path().ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    let clean = format!("/{}{end}", parts.join("/"));
+    if clean == uri.path() {
+        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Redirect::permanent(&(clean + &query)).into_response()
 }
 
 /// Serves the pages until told to stop.
@@ -159,8 +185,15 @@ async fn set_scope(
     let set = || -> Result<(), String> {
         let wanted: Scope =
             serde_json::from_str(&body).map_err(|error| format!("unable to decode request: {error}"))?;
-        let level = wanted.output_level.parse().map_err(|error: crate::log::ScopeError| error.to_string())?;
-        shown.log.set(&name, level).map_err(|error| error.to_string())
+        if !["", "none"].contains(&wanted.stack_trace_level.as_str()) {
+            return Err("stack traces are not logged: the only stack_trace_level is none".to_owned());
+        }
+        let level = match wanted.output_level.as_str() {
+            // What is not told stays: `istioctl admin log --stack-trace-reset` tells of stack traces only.
+            "" => shown.log.level(&name),
+            level => level.parse(),
+        };
+        level.and_then(|level| shown.log.set(&name, level)).map_err(|error| error.to_string())
     };
     match set() {
         Ok(()) => StatusCode::ACCEPTED.into_response(),

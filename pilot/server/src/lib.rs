@@ -15,6 +15,7 @@ pub mod ports;
 pub mod preflight;
 pub mod push_status;
 pub mod pushes;
+pub mod request;
 pub mod rollout;
 pub mod serve;
 pub mod settings;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use serde_json::json;
 use tiphys_view::Views;
 use tiphys_xds::{AdsService, Options, incoming};
@@ -35,6 +36,8 @@ pub struct Bound {
     pub http: Option<SocketAddr>,
     /// Metrics and debug.
     pub monitoring: Option<SocketAddr>,
+    /// Levels of the log.
+    pub control: Option<SocketAddr>,
 }
 
 /// What the ports of discovery are made of.
@@ -106,6 +109,18 @@ impl Ports<'_> {
     }
 }
 
+/// The control page. Whether it can be had decides nothing: another program of this host may have its port.
+///
+/// # Errors
+/// When the address is none, or lost.
+pub async fn control(args: &ServeArgs, shown: Shown, tasks: &mut Tasks) -> anyhow::Result<Option<SocketAddr>> {
+    let listener = args.control_address()?.listen().await.unwrap_or_else(|error| {
+        tracing::warn!("no log levels for `istioctl admin log`: {error}; --ctrlz_port gives another port");
+        None
+    });
+    serve_pages(listener, http::control_router(shown), "control", tasks)
+}
+
 /// Health, metrics, debug.
 ///
 /// # Errors
@@ -116,11 +131,20 @@ pub fn pages(
     what: &'static str,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Option<SocketAddr>> {
+    serve_pages(listener, http::router(shown), what, tasks)
+}
+
+fn serve_pages(
+    listener: Option<TcpListener>,
+    pages: Router,
+    what: &'static str,
+    tasks: &mut Tasks,
+) -> anyhow::Result<Option<SocketAddr>> {
     let Some(listener) = listener else { return Ok(None) };
     let address = listener.local_addr()?;
     tracing::info!("{what} on {address}");
     let stop = tasks.stop.clone().cancelled_owned();
-    tasks.spawn(what, async move { http::serve(listener, http::router(shown), stop).await.map_err(Into::into) });
+    tasks.spawn(what, async move { http::serve(listener, pages, stop).await.map_err(Into::into) });
     Ok(Some(address))
 }
 

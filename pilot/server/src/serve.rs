@@ -28,7 +28,7 @@ use crate::log::Log;
 use crate::mesh_text::MeshTexts;
 use crate::metrics::Metrics;
 pub use crate::ports::Bound;
-use crate::ports::{Ports, ads_options, pages};
+use crate::ports::{self, Ports, ads_options, pages};
 use crate::preflight::{Preflight, PreflightAdviser};
 use crate::push_status::push_status;
 use crate::pushes::{Pushes, Told};
@@ -225,6 +225,7 @@ impl Server {
             settings: settings.clone(),
             cluster: args.cluster_id.as_str().into(),
             rollouts: board,
+            injection: Arc::default(),
         };
         let adviser = Arc::new(PreflightAdviser::new(Preflight::of(&shown)));
         let debugged = shown.clone();
@@ -233,9 +234,19 @@ impl Server {
             Ok(())
         });
         let http = pages(args.http_addr.listen().await?, shown.clone(), "http", &mut tasks)?;
-        let monitoring = pages(args.monitoring_addr.listen().await?, shown, "monitoring", &mut tasks)?;
+        let monitoring = pages(args.monitoring_addr.listen().await?, shown.clone(), "monitoring", &mut tasks)?;
+        let injection = shown.injection.clone();
+        let control = ports::control(&args, shown, &mut tasks).await?;
 
-        let inputs = WebhookInputs::new(&args, &settings, &trust, &metrics, &published, cluster.as_ref());
+        let inputs = WebhookInputs {
+            args: &args,
+            settings: &settings,
+            trust: &trust,
+            metrics: &metrics,
+            published: &published,
+            cluster: cluster.as_ref(),
+            injection: &injection,
+        };
         let webhooks = webhooks::start(inputs, &mut tasks).await?;
         webhooks.iter().for_each(|webhooks| webhooks.admission.set_adviser(adviser.clone()));
         let source = source(&args, cluster.as_ref(), known_wanted)?;
@@ -264,7 +275,7 @@ impl Server {
         }
         let longest = args.transport.shutdown_duration;
         let drain = if cluster.is_some() { longest } else { longest.min(DRAIN) };
-        let bound = Bound { grpc, secure_grpc, https: webhooks.map(|w| w.address), http, monitoring };
+        let bound = Bound { grpc, secure_grpc, https: webhooks.map(|w| w.address), http, monitoring, control };
         Ok(Self { bound, tasks, ads, drain })
     }
 

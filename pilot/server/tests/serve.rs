@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use common::{ACCOUNTS, CLUSTERS, ENDPOINTS, Plane, Proxy, node, service_entry};
 use tiphys_proto::istio::v1::auth::IstioCertificateRequest;
 use tiphys_proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
+use tiphys_server::cli::RequestArgs;
+use tiphys_server::request;
 use tiphys_server::settings::Settings;
 use tonic::{Code, Request};
 
@@ -134,12 +136,50 @@ async fn debug_pages_have_istiods_shapes() {
     assert!(plane.json("/debug/list").await.as_array().unwrap().contains(&"syncz".into()));
     assert!(plane.get("/debug").await.1.contains("/debug/syncz"));
     assert_eq!(plane.get("/debug/inject").await.0, 404);
+    // The command that asks from inside a container; without a slash as istioctl has it.
+    let address = plane.bound.monitoring.unwrap().to_string();
+    let ask = |path: &str| RequestArgs {
+        method: "GET".parse().unwrap(),
+        path: path.into(),
+        body: String::new(),
+        address: address.clone(),
+    };
+    assert!(request::send(&ask("debug/registryz?pretty")).await.unwrap().contains("web.example"));
+    assert!(request::send(&ask("/debug/nosuch")).await.unwrap().contains("404 page not found"));
+    let error = request::send(&ask("/debug/config_dump")).await.unwrap_err().to_string();
+    assert!(error.contains("400") && error.contains("proxyID"), "{error}");
     assert!(plane.get("/version").await.1.starts_with(env!("CARGO_PKG_VERSION")));
+    // As Go's servers do; istioctl asks for //version.
+    assert_eq!(plane.location("//version").await, (308, "/version".to_owned()));
+    assert_eq!(plane.location("//debug//syncz?pretty").await, (308, "/debug/syncz?pretty".to_owned()));
+    assert_eq!(plane.location("/nosuch").await.0, 404);
     assert_eq!(plane.metric("pilot_xds{version=\"1.30.0\"}").await, 1.0);
     // Levels change while it runs.
     assert_eq!(plane.send("PUT", "/scopej/ads", r#"{"output_level": "debug"}"#).await.0, 202);
     assert_eq!(plane.json("/scopej/ads").await["output_level"], "debug");
     assert_eq!(plane.send("PUT", "/scopej/none", r#"{"output_level": "debug"}"#).await.0, 400);
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn the_control_page_has_the_levels_of_the_log() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = format!("--ctrlz_port={free}");
+    let plane = Plane::start_with(&[], &[&port, "--ctrlz_address=127.0.0.1"], Settings::default()).await;
+    let control = plane.bound.control.unwrap();
+    let put = async |body: &str| plane.send_to(control, "PUT", "/scopej/ads", body).await;
+    // As `istioctl admin log` tells a level, and as it resets one thing or both.
+    assert_eq!(put(r#"{"name": "ads", "output_level": "debug"}"#).await.0, 202);
+    assert_eq!(put(r#"{"name": "ads", "stack_trace_level": "none"}"#).await.0, 202);
+    let (status, text) = plane.send_to(control, "GET", "/scopej", "").await;
+    assert_eq!(status, 200);
+    let scopes: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ads = scopes.as_array().unwrap().iter().find(|scope| scope["name"] == "ads").unwrap();
+    assert_eq!((&ads["output_level"], &ads["stack_trace_level"]), (&"debug".into(), &"none".into()));
+    let (status, why) = put(r#"{"name": "ads", "stack_trace_level": "debug"}"#).await;
+    assert!(status == 400 && why.contains("stack traces are not logged"), "{status} {why}");
+    assert_eq!(plane.send_to(control, "GET", "/", "").await.0, 307);
+    assert_eq!(plane.send_to(control, "GET", "/debug/configz", "").await.0, 404);
     plane.stop().await;
 }
 

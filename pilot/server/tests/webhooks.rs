@@ -62,6 +62,8 @@ async fn pods_and_objects_are_reviewed() {
     write("config", "policy: enabled\ntemplates: {sidecar: '{{ nope }}'}");
     write("config", &config("second"));
     plane.until("injected anew", async |p| ask(p).await.1.contains("second")).await;
+    let templates = plane.json("/debug/inject").await;
+    assert!(templates["sidecar"].as_str().unwrap().contains("image: second"), "{templates}");
 
     let gateway =
         json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g"}, "spec": {}});

@@ -58,6 +58,16 @@ pub struct InjectionConfig {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The templates in the ConfigMap's `config`, as they were written.
+///
+/// # Errors
+/// When it is no YAML of this shape.
+pub fn template_texts(config: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+    let raw: RawConfig = yaml_serde::from_str(config)
+        .map_err(|error| ConfigError::Syntax { text: "config", message: error.to_string() })?;
+    Ok(raw.templates.unwrap_or_default())
+}
+
 impl InjectionConfig {
     /// Reads the ConfigMap's `config`.
     ///

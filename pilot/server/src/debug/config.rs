@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json as value};
 use tiphys_api::{Kind, Object};
+use tiphys_webhook::inject::config::template_texts;
 use tokio::sync::oneshot;
 
 use super::json;
@@ -52,6 +53,18 @@ pub(super) async fn configz(State(shown): State<Shown>, RawQuery(query): RawQuer
             json(query.as_deref(), &objects)
         }
         Err(answer) => answer.into_response(),
+    }
+}
+
+/// The templates in force, by name.
+pub(super) async fn inject(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
+    let Some(config) = shown.injection.load_full() else {
+        return (StatusCode::NOT_FOUND, "nothing is injected here: there is no configuration of the injection\n")
+            .into_response();
+    };
+    match template_texts(&config) {
+        Ok(templates) => json(query.as_deref(), &templates),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

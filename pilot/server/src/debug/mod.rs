@@ -107,6 +107,7 @@ pub fn router() -> Router<Shown> {
         .route("/debug/edsz", get(dump::edsz))
         .route("/debug/endpointShardz", get(services::endpointz))
         .route("/debug/endpointz", get(services::endpointz))
+        .route("/debug/inject", get(config::inject))
         .route("/debug/instancesz", get(services::instancesz))
         .route("/debug/list", get(list))
         .route("/debug/mesh", get(config::mesh))
@@ -243,6 +244,7 @@ mod tests {
             settings: Arc::new(Settings { debug_namespaces: ["ops".to_owned()].into(), ..Settings::default() }),
             cluster: "Kubernetes".into(),
             rollouts: Arc::default(),
+            injection: Arc::default(),
         }
     }
 

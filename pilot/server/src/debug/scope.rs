@@ -125,10 +125,10 @@ fn bytes(count: usize) -> String {
 pub(super) async fn absent(request: axum::extract::Request) -> Response {
     let why = match request.uri().path().rsplit('/').next().unwrap_or_default() {
         "ambientz" => "ambient mesh is not supported: there are no ztunnels and waypoints to show",
-        "inject" => "nothing is injected here: there is no injection template",
         "krtz" => "there are no krt collections in this control plane; see /debug/push_status and /debug/reportz",
         "mcsz" => "ServiceExport and ServiceImport are not supported: there are no multi-cluster services to show",
-        _ => "there is no such page; see /debug",
+        // On the first words `istioctl x internal-debug` prints the list of pages.
+        _ => "404 page not found: see /debug",
     };
     (StatusCode::NOT_FOUND, format!("{why}\n")).into_response()
 }

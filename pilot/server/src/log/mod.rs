@@ -78,6 +78,14 @@ impl Log {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The level of one scope.
+    ///
+    /// # Errors
+    /// When there is no such scope.
+    pub fn level(&self, scope: &str) -> Result<Level, ScopeError> {
+        self.levels().get(scope).ok_or_else(|| ScopeError::Scope(scope.to_owned()))
+    }
+
     /// Changes the level of one scope, or of all.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use arc_swap::ArcSwapOption;
 use tiphys_api::{Object, Spec};
 use tiphys_webhook::admission::{Admission, NativeSidecars};
 use tiphys_webhook::inject::Injector;
@@ -43,20 +44,8 @@ pub struct WebhookInputs<'a> {
     pub published: &'a watch::Receiver<Published>,
     /// The cluster, in Kubernetes mode.
     pub cluster: Option<&'a Cluster>,
-}
-
-impl<'a> WebhookInputs<'a> {
-    /// What the webhooks are made of.
-    pub const fn new(
-        args: &'a ServeArgs,
-        settings: &'a Settings,
-        trust: &'a Trust,
-        metrics: &'a Metrics,
-        published: &'a watch::Receiver<Published>,
-        cluster: Option<&'a Cluster>,
-    ) -> Self {
-        Self { args, settings, trust, metrics, published, cluster }
-    }
+    /// Where the injection's `config` is put when it is in force.
+    pub injection: &'a Arc<ArcSwapOption<String>>,
 }
 
 /// Running webhooks.
@@ -72,7 +61,7 @@ pub struct Webhooks {
 /// # Errors
 /// When the address or a certificate cannot be used.
 pub async fn start(inputs: WebhookInputs<'_>, tasks: &mut Tasks) -> anyhow::Result<Option<Webhooks>> {
-    let WebhookInputs { args, settings, trust, metrics, published, cluster } = inputs;
+    let WebhookInputs { args, settings, trust, metrics, published, cluster, injection } = inputs;
     let Some(texts) = InjectionTexts::open(args, settings, cluster) else { return Ok(None) };
     let Some(listener) = args.https_addr.listen().await? else { return Ok(None) };
     let address = listener.local_addr()?;
@@ -91,6 +80,7 @@ pub async fn start(inputs: WebhookInputs<'_>, tasks: &mut Tasks) -> anyhow::Resu
         published: published.clone(),
         revision: settings.revision.clone(),
         compliance: settings.compliance_policy.clone(),
+        injection: injection.clone(),
     };
     tasks.spawn("injection", keeper.run(texts));
     Ok(Some(Webhooks { address, admission }))
@@ -112,6 +102,7 @@ struct Keeper {
     published: watch::Receiver<Published>,
     revision: String,
     compliance: String,
+    injection: Arc<ArcSwapOption<String>>,
 }
 
 impl Keeper {
@@ -139,8 +130,8 @@ impl Keeper {
                 self.take_objects(&objects);
             }
             mesh = new_mesh.unwrap_or(mesh);
-            let Some((config, values)) = texts.both() else { continue };
-            let made = InjectionConfig::parse(config).and_then(|config| Ok((config, Values::parse(values)?)));
+            let Some((text, values)) = texts.both() else { continue };
+            let made = InjectionConfig::parse(text).and_then(|config| Ok((config, Values::parse(values)?)));
             let made = made.map_err(|error| error.to_string()).and_then(|(config, values)| {
                 Injector::new(config, values, (*mesh).clone(), &self.revision, &self.compliance)
                     .map_err(|error| error.to_string())
@@ -148,6 +139,7 @@ impl Keeper {
             match made {
                 Ok(injector) => {
                     self.admission.set_injector(injector);
+                    self.injection.store(Some(Arc::new(text.to_owned())));
                     tracing::info!(target: "webhook", "injection follows {}", texts.place());
                 }
                 Err(error) => {

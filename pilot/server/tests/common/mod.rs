@@ -49,6 +49,13 @@ pub struct Plane {
     running: JoinHandle<anyhow::Result<()>>,
 }
 
+async fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> http::Response<hyper::body::Incoming> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+    let uri = format!("http://{address}{path}");
+    let request = http::Request::builder().method(method).uri(uri).header("content-type", "application/json");
+    client.request(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap()
+}
+
 impl Plane {
     /// Starts on a folder `config` with these files.
     pub async fn start(files: &[(&str, &str)]) -> Self {
@@ -107,14 +114,22 @@ impl Plane {
     }
 
     pub async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
-        let uri = format!("http://{}{path}", self.bound.monitoring.unwrap());
-        let request = http::Request::builder().method(method).uri(uri).header("content-type", "application/json");
-        let request = request.body(Full::from(body.to_owned())).unwrap();
-        let response = client.request(request).await.unwrap();
+        self.send_to(self.bound.monitoring.unwrap(), method, path, body).await
+    }
+
+    /// Status and text of a page of another port.
+    pub async fn send_to(&self, address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+        let response = exchange(address, method, path, body).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Status of a page, and where it leads.
+    pub async fn location(&self, path: &str) -> (u16, String) {
+        let response = exchange(self.bound.monitoring.unwrap(), "GET", path, "").await;
+        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), location.unwrap_or_default())
     }
 
     pub async fn json(&self, path: &str) -> serde_json::Value {
