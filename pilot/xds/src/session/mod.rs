@@ -95,7 +95,7 @@ impl<S: ConfigSource> Session<S> {
             Some(ty) if connected.latest.resources(ty).is_some() || connected.types.contains_key(&ty) => {
                 connected.subscribe(&self.context, ty, request, now);
             }
-            _ => connected.other(&self.context, &request),
+            _ => connected.other(&self.context, self.stream, &request),
         }
         Ok(())
     }
@@ -294,10 +294,10 @@ impl<C: Send + Sync + 'static> Connected<C> {
     }
 
     /// A request of a type that this client is not served.
-    fn other<S: ConfigSource<Client = C>>(&mut self, context: &Context<S>, request: &Request) {
+    fn other<S: ConfigSource<Client = C>>(&mut self, context: &Context<S>, stream: u64, request: &Request) {
         let error = request.error.as_ref().map(|(code, text)| (*code, text.as_str()));
-        if !request.nonce.is_empty() && error.is_none() {
-            // It acknowledges an answer of ours.
+        if offer::is_of(stream, &request.nonce) && error.is_none() {
+            // It acknowledges an answer of ours. A nonce of its own, such as istioctl's first request has, acknowledges nothing.
             return;
         }
         let type_url = request.type_url.as_str();

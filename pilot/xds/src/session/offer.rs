@@ -25,6 +25,11 @@ struct Plan {
     missing: Vec<Arc<str>>,
 }
 
+/// Whether a stream made this nonce.
+pub(super) fn is_of(stream: u64, nonce: &str) -> bool {
+    nonce.split_once('.').is_some_and(|(of, _)| u64::from_str_radix(of, 16) == Ok(stream))
+}
+
 impl<S: ConfigSource> Sender<'_, S> {
     fn nonce(&mut self) -> String {
         *self.nonces += 1;
