@@ -57,6 +57,17 @@ impl Page {
         Ok(Page { cluster: cluster.clone(), name: name.to_owned(), blocks: blocks(&text).into(), folder })
     }
 
+    /// A page of which only the blocks below `heading` are run.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has no commands there.
+    pub fn section(cluster: &Cluster, name: &str, heading: &str) -> Result<Page> {
+        let mut page = Page::read(cluster, name)?;
+        page.blocks.retain(|block| block.heading == heading);
+        ensure!(!page.blocks.is_empty(), "{name} has no commands below {heading:?}");
+        Ok(page)
+    }
+
     /// Runs the next block, which must stand below `heading`, and gives what it prints.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ fn every_command_of_operations_works() -> Result<()> {
         "{locks}"
     );
     page.run("Upgrading")?;
+    page.skip("Removing a revision", "there is one only; cluster_revisions runs it")?;
     page.run("Roots")?;
     page.run("Roots")?;
     works("mutual TLS with both roots")?;

@@ -5,12 +5,16 @@
 #![allow(clippy::expect_used, reason = "a test may stop where it stands")]
 
 use anyhow::{Context, Result, ensure};
-use std::time::Duration;
+use serde_json::Value;
+use std::time::{Duration, Instant};
 use tiphys_cluster_tests::mesh::{IMAGES, SYSTEM};
-use tiphys_cluster_tests::{Afterwards, Cluster, Load, Mesh, Namespace, Pod, gateway_api, manifests};
+use tiphys_cluster_tests::{Afterwards, Cluster, Load, Mesh, Namespace, Page, Pod, gateway_api, manifests};
 
 /// How long a change may take to reach every proxy, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Less than a lock that nobody gave back takes to run out, which is 30 s.
+const HANDED_OVER: Duration = Duration::from_secs(10);
 
 const OLD: &str = "asm-1-22";
 const NEW: &str = "asm-1-23";
@@ -150,5 +154,32 @@ fn a_revision_stands_alone_and_hands_over_to_another() -> Result<()> {
     // Between both: the client is of the former revision, and may stay when that one goes.
     ensure!(revision(&namespace, "client")? == OLD);
     answers(&client, "istio.example.com", "ingress.revisions")?;
+    removed(&cluster)?;
+    answers(&client, "istio.example.com", "ingress.revisions")
+}
+
+/// The pod that holds the lock that all revisions share.
+fn holder(cluster: &Cluster) -> Result<String> {
+    let lock = ["--namespace", SYSTEM, "get", "configmap", "istio-namespace-controller-election"];
+    let lock = cluster.json(&lock)?;
+    let record = lock["metadata"]["annotations"]["control-plane.alpha.kubernetes.io/leader"].as_str();
+    let record: Value = serde_json::from_str(record.context("a lock has a record")?)?;
+    Ok(record["holderIdentity"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The revision that holds the lock is removed as docs/operations.md says: the other one goes on at once.
+fn removed(cluster: &Cluster) -> Result<()> {
+    let held = |revision: &str| {
+        let holder = holder(cluster)?;
+        ensure!(holder.starts_with(&format!("istiod-{revision}-")), "the lock is of {holder:?}");
+        Ok(())
+    };
+    held(OLD)?;
+    let mut page = Page::section(cluster, "docs/operations.md", "Removing a revision")?;
+    page.run("Removing a revision")?;
+    page.finish()?;
+    let removed = Instant::now();
+    cluster.eventually("the other revision has the lock", HANDED_OVER, || held(NEW))?;
+    println!("a revision is removed, and another has its lock {:.1} s later", removed.elapsed().as_secs_f64());
     Ok(())
 }
