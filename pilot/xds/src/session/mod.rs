@@ -19,6 +19,7 @@ use crate::wire::{Outgoing, Variant};
 use crate::{Answer, ClientView, ConfigSource, Entry, Later, OtherRequest, Peer, ResourceType, StreamEvent};
 use round::{Round, Stage};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -178,10 +179,12 @@ impl<S: ConfigSource> Session<S> {
             return Some(sender.answer(&type_url, entries));
         }
         loop {
-            // Types are few: collecting them costs less than what follows.
-            let types: Vec<ResourceType> = connected.types.keys().copied().collect();
-            if let Some(response) = types.into_iter().find_map(|ty| connected.offer(&mut sender, ty)) {
-                return Some(response);
+            let mut next = connected.types.keys().next().copied();
+            while let Some(ty) = next {
+                if let Some(response) = connected.offer(&mut sender, ty) {
+                    return Some(response);
+                }
+                next = connected.types.range((Excluded(ty), Unbounded)).next().map(|(ty, _)| *ty);
             }
             if !connected.advance(&self.context, now) {
                 return None;
@@ -208,9 +211,15 @@ impl<S: ConfigSource> Session<S> {
 
 impl<C: Send + Sync + 'static> Connected<C> {
     fn restart_round(&mut self, now: Instant) {
-        if self.round.stage == Stage::Done && !Arc::ptr_eq(&self.round.view, &self.latest) {
+        if self.round.stage != Stage::Done || Arc::ptr_eq(&self.round.view, &self.latest) {
+            return;
+        }
+        self.first_round = false;
+        if self.round.has_all_of(&self.latest) {
+            self.round.view = Arc::clone(&self.latest);
+            self.routes = Some(Arc::clone(&self.latest));
+        } else {
             self.round = Round::new(Arc::clone(&self.latest), now);
-            self.first_round = false;
         }
     }
 

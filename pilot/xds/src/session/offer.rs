@@ -2,7 +2,7 @@
 //! What of a type can be sent now.
 
 use super::round::Stage;
-use super::subscription::{InFlight, Settled, Subscription};
+use super::subscription::{From, InFlight, Settled, Subscription};
 use super::{Connected, Context};
 use crate::hub::Step;
 use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
@@ -61,6 +61,9 @@ impl<S: ConfigSource> Sender<'_, S> {
         };
         let held = &subscription.held;
         let mut target = subscription.refused.without(desired, held);
+        if target.same(held) && missing.is_empty() && !subscription.must_answer {
+            return None;
+        }
         let mut step = hub.step(self.variant, ty, held, &target);
         if subscription.refused.covers(&step.diff.changed) {
             target = held.patch(Vec::new(), &step.diff.removed);
@@ -145,8 +148,7 @@ impl<C: Send + Sync + 'static> Connected<C> {
         match view.resources(ty) {
             Some(Resources::Table(table)) => {
                 // While a round is under way its clusters need their endpoints, though a later view has none for them.
-                let earlier = self.earlier(ty).and_then(|view| view.table(ty));
-                let table = earlier.filter(|earlier| !earlier.same(table)).map_or_else(
+                let table = self.earlier(ty).map_or_else(
                     || table.clone(),
                     |earlier| context.hub.step(Variant::Sotw, ty, earlier, table).union(earlier, table),
                 );
@@ -170,9 +172,14 @@ impl<C: Send + Sync + 'static> Connected<C> {
         }
     }
 
-    /// The view whose endpoints the client needs besides those of the latest.
-    fn earlier(&self, ty: ResourceType) -> Option<&Arc<ClientView>> {
-        (self.round.stage < Stage::Removals && ty == ResourceType::ENDPOINT).then_some(&self.round.view)
+    /// The endpoints that the client needs besides those of the latest view, if they are others.
+    fn earlier(&self, ty: ResourceType) -> Option<&Table> {
+        if self.round.stage >= Stage::Removals || ty != ResourceType::ENDPOINT {
+            return None;
+        }
+        let earlier = self.round.view.table(ty)?;
+        let latest = self.latest.table(ty);
+        latest.is_none_or(|latest| !latest.same(earlier)).then_some(earlier)
     }
 
     /// What the client was sent of the type whose resources make it want those of this type anew.
@@ -183,29 +190,32 @@ impl<C: Send + Sync + 'static> Connected<C> {
     /// Whether nothing that decides about a type is another than when there was nothing to send: all types are looked at in each stage
     /// of each round.
     fn is_settled(&self, subscription: &Subscription, ty: ResourceType, removals: bool) -> bool {
-        let same = |a: Option<&Arc<ClientView>>, b: Option<&Arc<ClientView>>| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        let same = |a: Option<&Table>, b: Option<&Table>| match (a, b) {
+            (Some(a), Some(b)) => a.same(b),
             (a, b) => a.is_none() && b.is_none(),
         };
-        subscription.settled.as_ref().is_some_and(|settled| {
-            settled.removals == removals
-                && same(Some(&settled.view), self.view_of(ty))
-                && same(settled.earlier.as_ref(), self.earlier(ty))
-                && match (&settled.renewed, self.renewed(ty)) {
-                    (Some(a), Some(b)) => a.same(b),
-                    (a, b) => a.is_none() && b.is_none(),
-                }
-        })
+        let (Some(settled), Some(view)) = (&subscription.settled, self.view_of(ty)) else { return false };
+        let same_source = match (&settled.from, view.resources(ty)) {
+            (From::Table(known), Some(Resources::Table(table))) => known.same(table),
+            (From::Demand(known), Some(Resources::OnDemand)) => Arc::ptr_eq(known, view),
+            _ => false,
+        };
+        same_source
+            && (settled.removals || !removals)
+            && same(settled.earlier.as_ref(), self.earlier(ty))
+            && same(settled.renewed.as_ref(), self.renewed(ty))
     }
 
     /// Notes that there is nothing to send, until an input changes or the client asks for something.
     fn settle(&mut self, ty: ResourceType, removals: bool) {
-        let settled = self.view_of(ty).cloned().map(|view| Settled {
-            view,
-            earlier: self.earlier(ty).cloned(),
-            renewed: self.renewed(ty).cloned(),
-            removals,
+        let from = self.view_of(ty).and_then(|view| {
+            Some(match view.resources(ty)? {
+                Resources::Table(table) => From::Table(table.clone()),
+                Resources::OnDemand => From::Demand(view.clone()),
+            })
         });
+        let (earlier, renewed) = (self.earlier(ty).cloned(), self.renewed(ty).cloned());
+        let settled = from.map(|from| Settled { from, earlier, renewed, removals });
         if let Some(subscription) = self.types.get_mut(&ty) {
             subscription.settled = settled.filter(|_| subscription.asked.is_empty() && !subscription.must_answer);
         }

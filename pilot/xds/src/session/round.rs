@@ -40,6 +40,16 @@ impl Round {
         Self { view, stage: Stage::Clusters, since: now, clusters: Vec::new() }
     }
 
+    /// Whether a later view has nothing else that comes in stages: most often only endpoints changed.
+    pub fn has_all_of(&self, later: &ClientView) -> bool {
+        [ResourceType::CLUSTER, ResourceType::LISTENER, ResourceType::ROUTE].into_iter().all(|ty| {
+            match (self.view.table(ty), later.table(ty)) {
+                (Some(a), Some(b)) => a.same(b),
+                (a, b) => a.is_none() && b.is_none(),
+            }
+        })
+    }
+
     pub fn enter(&mut self, stage: Stage, now: Instant) {
         self.stage = stage;
         self.since = now;

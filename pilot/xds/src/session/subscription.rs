@@ -44,11 +44,21 @@ pub(super) struct Subscription {
 /// What decided that there is nothing to send.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub view: Arc<ClientView>,
-    /// Another view whose resources count too.
-    pub earlier: Option<Arc<ClientView>>,
+    pub from: From,
+    /// Others that count too.
+    pub earlier: Option<Table>,
     pub renewed: Option<Table>,
+    /// What is gone might have been removed. Who has nothing to send then has nothing to send without removals either.
     pub removals: bool,
+}
+
+/// What a view has of a type.
+#[derive(Debug)]
+pub(super) enum From {
+    /// All of it.
+    Table(Table),
+    /// What is made when it is asked for: another view may have another.
+    Demand(Arc<ClientView>),
 }
 
 /// The inputs and the result of the last selection.
