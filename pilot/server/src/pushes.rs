@@ -201,8 +201,7 @@ impl Observer for Told {
                 // Lengths stay far below 2^52.
                 #[allow(clippy::cast_precision_loss)]
                 metrics.config_size.with_label_values(&[ty.url()]).observe(*bytes as f64);
-                let what = ty.short().to_uppercase();
-                tracing::debug!(target: "ads", "{what}: {} was sent {resources} resources, {removed} removals, {bytes} bytes", node.id);
+                tracing::debug!(target: "ads", "{}: {} was sent {resources} resources, {removed} removals, {bytes} bytes", ty.short().to_uppercase(), node.id);
             }
             StreamEvent::Nacked { ty, error, code, .. } => {
                 metrics.rejects.with_label_values(&[ty.short()]).inc();

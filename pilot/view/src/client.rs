@@ -82,6 +82,8 @@ struct Asked {
 pub(crate) struct ClientState {
     pub connection: u64,
     pub node: ProxyNode,
+    /// The node's first address as endpoints have it.
+    pub address: Box<str>,
     pub peer: Peer,
     pub connected_at: SystemTime,
     pub resolved: Mutex<Option<Resolved>>,
@@ -94,8 +96,9 @@ pub(crate) struct ClientState {
 impl ClientState {
     pub fn new(connection: u64, node: ProxyNode, peer: Peer) -> Self {
         let connected_at = SystemTime::now();
+        let address = node.address().to_string().into();
         let (resolved, progress, seen, asked) = Default::default();
-        Self { connection, node, peer, connected_at, resolved, progress, seen, asked }
+        Self { connection, node, address, peer, connected_at, resolved, progress, seen, asked }
     }
 
     /// The view of its class; another copy of it when the answers who may read Secrets are others, so that the stream asks again.
@@ -132,15 +135,15 @@ impl ClientState {
             }
             StreamEvent::Sent { ty, nonce, version, .. } => {
                 let state = progress.0.entry(ty).or_default();
-                state.sent_nonce = nonce.into();
-                state.sent_version = version.into();
+                nonce.clone_into(&mut state.sent_nonce);
+                version.clone_into(&mut state.sent_version);
                 state.sent_at = Some(SystemTime::now());
                 state.kept_at = None;
             }
             StreamEvent::Acked { ty, nonce, version } => {
                 let state = progress.0.entry(ty).or_default();
-                state.acked_nonce = nonce.into();
-                state.acked_version = version.into();
+                nonce.clone_into(&mut state.acked_nonce);
+                version.clone_into(&mut state.acked_version);
                 state.acked_at = Some(SystemTime::now());
                 state.error = None;
             }

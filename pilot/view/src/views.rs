@@ -266,7 +266,10 @@ impl Views {
 
 /// Stands for the services that list the proxy's address among their endpoints.
 fn own_endpoints(client: &ClientState, snapshot: &Snapshot) -> Fingerprint {
-    Fingerprint::of(snapshot.endpoints.of_address(&client.node.address().to_string()))
+    match snapshot.endpoints.of_address(&client.address) {
+        [] => Fingerprint::default(),
+        services => Fingerprint::of(services),
+    }
 }
 
 /// One connection.
