@@ -2,14 +2,15 @@
 //! When to look at a folder again: the operating system's events in, settled [`Touched`] sets out.
 //!
 //! Events are hints only. They wait until nothing happened for [`Pace::settle`], at most [`Pace::settle_max`], so that one save of an editor or
-//! one `cp -r` is one look. A file that a program is still writing (on Linux: modified, and not yet closed) is left alone until it is closed,
-//! at most [`Pace::writer`]: a half-written file is not read at all.
+//! one `cp -r` is one look. A file that is whole, since it was closed after writing or moved into its place, waits for nothing. One that a
+//! program is still writing (on Linux: modified, and not yet closed) is left alone until it is closed, at most [`Pace::writer`]: a
+//! half-written file is not read at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ pub(crate) struct Pending {
     paths: BTreeSet<PathBuf>,
     first: Option<Instant>,
     last: Option<Instant>,
+    /// The last event said that a file is whole.
+    whole: bool,
     /// Files that are open for writing, and when they were last written.
     open: BTreeMap<PathBuf, Instant>,
 }
@@ -77,8 +80,11 @@ impl Pending {
         if event.need_rescan() || event.paths.is_empty() {
             return self.everything(now);
         }
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let moved = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        let whole = [closed, moved(RenameMode::To), moved(RenameMode::Both)].contains(&event.kind);
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+            kind if kind == closed => {
                 for path in &event.paths {
                     self.open.remove(path);
                 }
@@ -96,6 +102,7 @@ impl Pending {
         }
         self.paths.extend(event.paths);
         self.stir(now);
+        self.whole = whole;
     }
 
     /// Asks for a look at everything.
@@ -107,11 +114,13 @@ impl Pending {
     fn stir(&mut self, now: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);
+        self.whole = false;
     }
 
     /// When [`Pending::take`] has something to give.
     pub(crate) fn due(&self, pace: &Pace) -> Option<Instant> {
-        let settled = self.first.zip(self.last).map(|(first, last)| (first + pace.settle_max).min(last + pace.settle));
+        let settle = if self.whole { Duration::ZERO } else { pace.settle };
+        let settled = self.first.zip(self.last).map(|(first, last)| (first + pace.settle_max).min(last + settle));
         let written = self.open.values().min().map(|last| *last + pace.writer);
         match (self.all || self.paths.iter().any(|p| !self.open.contains_key(p)), settled, written) {
             (true, Some(settled), written) => Some(written.map_or(settled, |w| w.min(settled))),
@@ -247,8 +256,10 @@ mod tests {
         assert!(touched.paths.is_empty() && touched.held.len() == 1);
         let closed = start + Duration::from_millis(500);
         pending.absorb(event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "a.yaml"), closed);
-        assert_eq!(pending.due(&PACE), Some(closed + PACE.settle));
-        assert_eq!(pending.take(&PACE, closed + PACE.settle).paths.len(), 1);
+        assert_eq!(pending.due(&PACE), Some(closed), "it is whole");
+        pending.absorb(event(EventKind::Create(CreateKind::File), "b.yaml"), closed);
+        assert_eq!(pending.due(&PACE), Some(closed + PACE.settle), "another is not");
+        assert_eq!(pending.take(&PACE, closed + PACE.settle).paths.len(), 2);
     }
 
     #[cfg(target_os = "linux")]
