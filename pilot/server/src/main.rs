@@ -9,7 +9,7 @@ use tiphys_server::{request, serve, version};
 
 /// How many tasks a thread runs before it looks for what came in. A change wakes a task for each proxy: their acknowledgements can wait until
 /// the others have it too.
-const EVENT_INTERVAL: u32 = 512;
+const EVENT_INTERVAL: u32 = 2048;
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
