@@ -15,6 +15,7 @@ pub mod namespace;
 pub mod page;
 pub mod pod;
 pub mod process;
+pub mod startup;
 
 pub use afterwards::Afterwards;
 pub use cluster::Cluster;

@@ -5,7 +5,9 @@
 
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 use tiphys_cluster_tests::process::{Memory, Process};
+use tiphys_cluster_tests::startup::{self, Step};
 use tiphys_cluster_tests::{Cluster, Mesh, Namespace, manifests, mesh};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -23,19 +25,63 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB as f64
 }
 
-/// Scales from nothing, and gives how long it takes until all pods are ready.
-fn grow(namespace: &Namespace, pods: u64) -> Result<Duration> {
+/// What Kubernetes alone takes for containers like the mesh's: one that ends at once, and one that the application waits for, with its probes.
+const TWO_MORE: &str = "
+      initContainers:
+      - {name: init, image: IMAGE, command: ['true']}
+      - name: proxy
+        image: IMAGE
+        args: [serve, --name=proxy, '--http=[::]:15021']
+        restartPolicy: Always
+        startupProbe: {httpGet: {path: /, port: 15021}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 600}
+        readinessProbe: {httpGet: {path: /, port: 15021}, periodSeconds: 15, timeoutSeconds: 3}
+      containers:
+";
+
+/// How pods became ready.
+struct Growth {
+    took: Duration,
+    /// Time of processors for each pod.
+    work: Option<Duration>,
+    steps: Vec<Step>,
+}
+
+impl Growth {
+    /// Scales from nothing until all pods are ready, and back, so that those of others have the processors for themselves.
+    fn measure(namespace: &Namespace, pods: u32) -> Result<Growth> {
+        let cluster = namespace.cluster();
+        empty(namespace)?;
+        let (work, began, started) = (startup::processor_time(cluster), OffsetDateTime::now_utc(), Instant::now());
+        namespace.kubectl(&["scale", "deployment/app", &format!("--replicas={pods}")])?;
+        let wait = ["rollout", "status", "deployment/app", "--timeout=300s"];
+        namespace.kubectl(&wait).with_context(|| namespace.account())?;
+        let took = started.elapsed();
+        let work = work.zip(startup::processor_time(cluster)).map(|(before, after)| (after - before) / pods);
+        let steps = startup::steps(cluster, namespace.name(), began)?;
+        empty(namespace)?;
+        Ok(Growth { took, work, steps })
+    }
+
+    fn print(&self, how: &str, without: &Growth) {
+        let times = self.took.as_secs_f64() / without.took.as_secs_f64();
+        print!("  {how}: {:.1} s, {times:.2} times", self.took.as_secs_f64());
+        if let Some((work, least)) = self.work.zip(without.work) {
+            let more = work.as_secs_f64() / least.as_secs_f64();
+            print!("; {} ms of processors a pod, {more:.2} times", work.as_millis());
+        }
+        let steps: Vec<_> =
+            self.steps.iter().map(|step| format!("{} {:.1} s", step.name, step.median.as_secs_f64())).collect();
+        println!("; half have started: {}", steps.join(", "));
+    }
+}
+
+fn empty(namespace: &Namespace) -> Result<()> {
     namespace.kubectl(&["scale", "deployment/app", "--replicas=0"])?;
     namespace.cluster().eventually("no pod is left", PATIENCE, || {
         let left = namespace.json(&["get", "pods"])?;
         ensure!(left["items"].as_array().is_some_and(Vec::is_empty), "some are");
         Ok(())
-    })?;
-    let started = Instant::now();
-    namespace.kubectl(&["scale", "deployment/app", &format!("--replicas={pods}")])?;
-    let wait = ["rollout", "status", "deployment/app", "--timeout=300s"];
-    namespace.kubectl(&wait).with_context(|| namespace.account())?;
-    Ok(started.elapsed())
+    })
 }
 
 #[test]
@@ -72,14 +118,15 @@ fn figures() -> Result<()> {
     println!("Envoy: {}", text(envoy));
 
     let pods = std::env::var("TIPHYS_FIGURES_PODS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    let without = grow(&outside, pods)?;
-    let with = grow(&inside, pods)?;
-    let ratio = with.as_secs_f64() / without.as_secs_f64();
-    println!(
-        "{pods} pods at once are ready after {:.1} s without injection, {:.1} s with it: {ratio:.2} times",
-        without.as_secs_f64(),
-        with.as_secs_f64()
-    );
+    let with_more = cluster.namespace("figures-more", &[])?;
+    let more = TWO_MORE.replace("IMAGE", manifests::ECHO_IMAGE);
+    with_more.apply(&manifests::echo("app", 0).replace("\n      containers:\n", &more))?;
+    empty(&inside)?;
+    println!("{pods} pods at once are ready");
+    let without = Growth::measure(&outside, pods)?;
+    without.print("without injection", &without);
+    Growth::measure(&with_more, pods)?.print("with two small containers in place of the mesh's", &without);
+    Growth::measure(&inside, pods)?.print("with injection", &without);
     if is_release() {
         ensure!(control_plane.resident < 40 * MIB, "control plane: {}", text(control_plane));
         ensure!(agent.resident < 15 * MIB && agent.private < 4 * MIB, "agent: {}", text(agent));
