@@ -73,7 +73,10 @@ const WAITING: u32 = 4096;
 
 async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in lookup_host(address).await? {
+    let mut addresses: Vec<_> = lookup_host(address).await?.collect();
+    // As Go listens: whoever comes to localhost comes to 127.0.0.1, in a pod without IPv6 too.
+    addresses.sort_by_key(|address| !address.is_ipv4());
+    for address in addresses {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         match socket.bind(address).and_then(|()| socket.listen(WAITING)) {
@@ -97,6 +100,12 @@ mod tests {
         for text in ["15010", "::1:80", "host:http", "/run/socket:1", "[::1:80"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_its_ipv4_address_first() {
+        let listener = "localhost:0".parse::<Address>().unwrap().listen().await.unwrap().unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip().to_string(), "127.0.0.1");
     }
 
     #[tokio::test]

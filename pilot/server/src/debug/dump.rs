@@ -31,12 +31,20 @@ fn type_of(short: &str) -> Option<ResourceType> {
     })
 }
 
-/// The entries of a type: for one that is made on demand those that the client asked for.
+/// The entries of a type that the client asked for: what it is not sent is no difference between it and the control plane.
 fn entries(shown: &Shown, client: &ClientInfo, view: &ClientView, ty: ResourceType) -> Vec<Entry> {
     match view.table(ty) {
-        Some(table) => table.iter().cloned().collect(),
+        Some(table) => table.iter().filter(|entry| asks_for(client, ty, &entry.name)).cloned().collect(),
         None => shown.views.on_demand(client.connection, ty),
     }
+}
+
+/// Whether a client wants a resource; one that has not asked for the type yet may want all of it.
+fn asks_for(client: &ClientInfo, ty: ResourceType, name: &str) -> bool {
+    client.types.get(&ty).is_none_or(|state| {
+        let (wildcard, names) = &state.subscription;
+        *wildcard || names.binary_search_by(|asked| (**asked).cmp(name)).is_ok()
+    })
 }
 
 /// The resources of entries, by name, as JSON with `@type`.
