@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pod: a workload instance.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::value::IntOrString;
 
@@ -163,7 +165,8 @@ pub struct ContainerPort {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
-    pub phase: String,
+    #[serde(deserialize_with = "word")]
+    pub phase: Cow<'static, str>,
     /// Its first address.
     #[serde(rename = "podIP")]
     pub pod_ip: String,
@@ -190,10 +193,21 @@ pub struct PodIp {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodCondition {
     /// `Ready` is of interest.
-    #[serde(rename = "type")]
-    pub condition_type: String,
+    #[serde(rename = "type", deserialize_with = "word")]
+    pub condition_type: Cow<'static, str>,
     /// `True`, `False` or `Unknown`.
-    pub status: String,
+    #[serde(deserialize_with = "word")]
+    pub status: Cow<'static, str>,
+}
+
+/// A word of a state. There are many pods: those that Kubernetes knows take no memory.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
+    const KNOWN: [&str; 8] = ["Running", "Ready", "True", "False", "Unknown", "Pending", "Succeeded", "Failed"];
+    let text = String::deserialize(deserializer)?;
+    Ok(match KNOWN.into_iter().find(|known| *known == text) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(text),
+    })
 }
 
 impl Pod {

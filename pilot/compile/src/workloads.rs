@@ -181,7 +181,7 @@ fn lower_pod(object: &Object, pod: &k8s::Pod, store: &Store, cx: &LowerContext<'
     let meta = &object.meta;
     let spec = &pod.spec;
     let addresses = pod.ips();
-    let finished = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
+    let finished = matches!(&*pod.status.phase, "Succeeded" | "Failed");
     if addresses.is_empty() || spec.host_network || finished {
         return None;
     }

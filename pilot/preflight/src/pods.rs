@@ -57,7 +57,7 @@ impl<'a> Pods<'a> {
         let mut groups: BTreeMap<(&str, &str, Class), Group<'a>> = BTreeMap::new();
         for object in objects {
             let Spec::Pod(pod) = &object.spec else { continue };
-            if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || object.meta.deleting {
+            if matches!(&*pod.status.phase, "Succeeded" | "Failed") || object.meta.deleting {
                 continue;
             }
             let meta = &object.meta;
