@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the mesh costs on a cluster: memory, images, and the time that pods take to become ready. The figures are printed; what is promised of
-//! release builds is held for these (`PROFILE=release`). `TIPHYS_FIGURES_PODS=100` starts as many pods at once. A file of its own, so
-//! that nothing else is measured.
+//! release builds is held for these (`PROFILE=release`). `TIPHYS_FIGURES_PODS=100` starts as many pods at once, `TIPHYS_FIGURES_FLOOR=1` also pods
+//! that have two small containers in place of the mesh's. A file of its own, so that nothing else is measured.
 
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
@@ -118,14 +118,16 @@ fn figures() -> Result<()> {
     println!("Envoy: {}", text(envoy));
 
     let pods = std::env::var("TIPHYS_FIGURES_PODS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    let with_more = cluster.namespace("figures-more", &[])?;
-    let more = TWO_MORE.replace("IMAGE", manifests::ECHO_IMAGE);
-    with_more.apply(&manifests::echo("app", 0).replace("\n      containers:\n", &more))?;
     empty(&inside)?;
     println!("{pods} pods at once are ready");
     let without = Growth::measure(&outside, pods)?;
     without.print("without injection", &without);
-    Growth::measure(&with_more, pods)?.print("with two small containers in place of the mesh's", &without);
+    if std::env::var_os("TIPHYS_FIGURES_FLOOR").is_some() {
+        let with_more = cluster.namespace("figures-more", &[])?;
+        let more = TWO_MORE.replace("IMAGE", manifests::ECHO_IMAGE);
+        with_more.apply(&manifests::echo("app", 0).replace("\n      containers:\n", &more))?;
+        Growth::measure(&with_more, pods)?.print("with two small containers in place of the mesh's", &without);
+    }
     Growth::measure(&inside, pods)?.print("with injection", &without);
     if is_release() {
         ensure!(control_plane.resident < 40 * MIB, "control plane: {}", text(control_plane));
