@@ -142,6 +142,14 @@ impl Table {
         Arc::ptr_eq(&self.0, &other.0) || (self.0.len == other.0.len && self.0.fingerprint == other.0.fingerprint)
     }
 
+    /// Whether both are the same, or neither is there.
+    pub(crate) fn both_same(a: Option<&Self>, b: Option<&Self>) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => a.same(b),
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
     /// What leads from `old` to `new`. Chunks that both share are passed over.
     pub fn diff(old: &Self, new: &Self) -> Diff {
         let mut diff = Diff::default();

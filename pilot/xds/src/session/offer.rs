@@ -2,7 +2,7 @@
 //! What of a type can be sent now.
 
 use super::round::Stage;
-use super::subscription::{From, InFlight, Settled, Subscription};
+use super::subscription::{Basis, InFlight, Settled, Subscription};
 use super::{Connected, Context};
 use crate::hub::Step;
 use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
@@ -61,9 +61,6 @@ impl<S: ConfigSource> Sender<'_, S> {
         };
         let held = &subscription.held;
         let mut target = subscription.refused.without(desired, held);
-        if target.same(held) && missing.is_empty() && !subscription.must_answer {
-            return None;
-        }
         let mut step = hub.step(self.variant, ty, held, &target);
         if subscription.refused.covers(&step.diff.changed) {
             target = held.patch(Vec::new(), &step.diff.removed);
@@ -190,32 +187,28 @@ impl<C: Send + Sync + 'static> Connected<C> {
     /// Whether nothing that decides about a type is another than when there was nothing to send: all types are looked at in each stage
     /// of each round.
     fn is_settled(&self, subscription: &Subscription, ty: ResourceType, removals: bool) -> bool {
-        let same = |a: Option<&Table>, b: Option<&Table>| match (a, b) {
-            (Some(a), Some(b)) => a.same(b),
-            (a, b) => a.is_none() && b.is_none(),
-        };
         let (Some(settled), Some(view)) = (&subscription.settled, self.view_of(ty)) else { return false };
-        let same_source = match (&settled.from, view.resources(ty)) {
-            (From::Table(known), Some(Resources::Table(table))) => known.same(table),
-            (From::Demand(known), Some(Resources::OnDemand)) => Arc::ptr_eq(known, view),
+        let same_basis = match (&settled.basis, view.resources(ty)) {
+            (Basis::Table(known), Some(Resources::Table(table))) => known.same(table),
+            (Basis::Demand(known), Some(Resources::OnDemand)) => Arc::ptr_eq(known, view),
             _ => false,
         };
-        same_source
+        same_basis
             && (settled.removals || !removals)
-            && same(settled.earlier.as_ref(), self.earlier(ty))
-            && same(settled.renewed.as_ref(), self.renewed(ty))
+            && Table::both_same(settled.earlier.as_ref(), self.earlier(ty))
+            && Table::both_same(settled.renewed.as_ref(), self.renewed(ty))
     }
 
     /// Notes that there is nothing to send, until an input changes or the client asks for something.
     fn settle(&mut self, ty: ResourceType, removals: bool) {
-        let from = self.view_of(ty).and_then(|view| {
+        let basis = self.view_of(ty).and_then(|view| {
             Some(match view.resources(ty)? {
-                Resources::Table(table) => From::Table(table.clone()),
-                Resources::OnDemand => From::Demand(view.clone()),
+                Resources::Table(table) => Basis::Table(table.clone()),
+                Resources::OnDemand => Basis::Demand(view.clone()),
             })
         });
         let (earlier, renewed) = (self.earlier(ty).cloned(), self.renewed(ty).cloned());
-        let settled = from.map(|from| Settled { from, earlier, renewed, removals });
+        let settled = basis.map(|basis| Settled { basis, earlier, renewed, removals });
         if let Some(subscription) = self.types.get_mut(&ty) {
             subscription.settled = settled.filter(|_| subscription.asked.is_empty() && !subscription.must_answer);
         }

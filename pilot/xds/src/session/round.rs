@@ -4,10 +4,10 @@
 //! A round takes one view through its stages. Clusters that are new or changed are sent and taken first; then their endpoints; then
 //! listeners and routes; and when these are taken, clusters that nothing names any more are removed. Endpoints and types that others do
 //! not refer to are not part of a round: they are always those of the latest view. While a round is under way the next views
-//! gather, and the following round starts with the latest.
+//! gather, and the following round starts with the latest. A view that has the same clusters, listeners and routes needs no round.
 
 use crate::hub::Step;
-use crate::{ClientView, ResourceType};
+use crate::{ClientView, ResourceType, Table};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,12 +42,9 @@ impl Round {
 
     /// Whether a later view has nothing else that comes in stages: most often only endpoints changed.
     pub fn has_all_of(&self, later: &ClientView) -> bool {
-        [ResourceType::CLUSTER, ResourceType::LISTENER, ResourceType::ROUTE].into_iter().all(|ty| {
-            match (self.view.table(ty), later.table(ty)) {
-                (Some(a), Some(b)) => a.same(b),
-                (a, b) => a.is_none() && b.is_none(),
-            }
-        })
+        [ResourceType::CLUSTER, ResourceType::LISTENER, ResourceType::ROUTE]
+            .into_iter()
+            .all(|ty| Table::both_same(self.view.table(ty), later.table(ty)))
     }
 
     pub fn enter(&mut self, stage: Stage, now: Instant) {

@@ -44,7 +44,7 @@ pub(super) struct Subscription {
 /// What decided that there is nothing to send.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub from: From,
+    pub basis: Basis,
     /// Others that count too.
     pub earlier: Option<Table>,
     pub renewed: Option<Table>,
@@ -54,7 +54,7 @@ pub(super) struct Settled {
 
 /// What a view has of a type.
 #[derive(Debug)]
-pub(super) enum From {
+pub(super) enum Basis {
     /// All of it.
     Table(Table),
     /// What is made when it is asked for: another view may have another.
@@ -76,11 +76,7 @@ impl Subscription {
         if let Some(last) = &self.selected
             && Arc::ptr_eq(&last.selection, &self.selection)
             && last.from.same(from)
-            && match (&last.renewed, renewed) {
-                (Some(a), Some(b)) => a.same(b),
-                (None, None) => true,
-                _ => false,
-            }
+            && Table::both_same(last.renewed.as_ref(), renewed)
         {
             return last.result.clone();
         }
