@@ -3,6 +3,12 @@
 
 /// The image of [`echo`]: tests/harness's echo service with curl and busybox beside it.
 pub const ECHO_IMAGE: &str = "tiphys-test/echo:1";
+/// Refuses plaintext in the namespace that it is applied to; in the root namespace, in the mesh.
+pub const STRICT: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: STRICT}}
+";
 
 /// A ServiceAccount, a Deployment and a Service that have one name: an application that answers HTTP on port 80 (8080 in the pod)
 /// with a description of the request, and echoes lines of TCP on port 9000. `replicas` is how many pods it has.

@@ -11,13 +11,6 @@ use tiphys_cluster_tests::{Cluster, Mesh, Namespace, Pod, manifests};
 /// How long a change of configuration may take to reach every sidecar, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Refuses plaintext in one namespace.
-const STRICT: &str = "apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default}
-spec: {mtls: {mode: STRICT}}
-";
-
 /// A namespace `name` with the application `server` and the client `client`, both injected and ready.
 fn injected(mesh: &Mesh, name: &str) -> Result<Namespace> {
     let namespace = mesh.cluster().namespace(name, &[("istio-injection", "enabled")])?;
@@ -94,7 +87,7 @@ fn strict_refuses_who_has_no_sidecar() -> Result<()> {
     let (inside, outside) = (namespace.pod("client")?, outside.pod("client")?);
     let url = "http://server.strict/";
     eventually(&outside, url, "PERMISSIVE takes plaintext", |answer| answer.status == 200)?;
-    namespace.apply(STRICT)?;
+    namespace.apply(manifests::STRICT)?;
     eventually(&outside, url, "STRICT refuses plaintext", |answer| answer.status == 0)?;
     let answer = eventually(&inside, url, "STRICT takes mutual TLS", |answer| answer.status == 200)?;
     ensure!(client_certificate(&answer).is_some(), "{answer:?}");

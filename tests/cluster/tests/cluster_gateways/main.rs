@@ -19,13 +19,6 @@ use tiphys_harness::credentials::ServerCertificate;
 /// How long a change may take to reach every proxy, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Gateways reach the application by mutual TLS, and so does everybody else.
-const STRICT: &str = "apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default}
-spec: {mtls: {mode: STRICT}}
-";
-
 const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: api}
@@ -109,7 +102,8 @@ fn one_umbrella_chart_has_ingress_and_egress() -> Result<()> {
     {
         namespace.apply(&manifests::echo(app, 1))?;
     }
-    applications.apply(STRICT)?;
+    // Gateways reach the application by mutual TLS, and so does everybody else.
+    applications.apply(manifests::STRICT)?;
     applications.apply(ROUTE)?;
     let certificate = credential(&edge)?;
     let started = Instant::now();
