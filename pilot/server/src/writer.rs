@@ -11,10 +11,10 @@ use tiphys_api::mesh::MeshConfig;
 use tiphys_api::{Key, Kind, Object, Severity};
 use tiphys_ca::{DevTokenIssuer, ServiceAccount};
 use tiphys_compile::{Compiler, Snapshot};
-use tiphys_source::{Batch, Change, Report, ReportId, in_force};
+use tiphys_source::{Batch, Change, Report, ReportId, in_force, until};
 use tiphys_view::{Pushed, Views};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{self, Instant};
+use tokio::time::Instant;
 
 use crate::gather::{Debounce, Due, Gather};
 use crate::kubernetes::live_pods::LivePodIndex;
@@ -132,7 +132,7 @@ impl Writer {
                 },
                 () = self.parts.mesh_texts.changed() => self.take_mesh(),
                 Some(answer) = self.parts.queries.recv() => self.answer(answer),
-                () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                () = until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     let now = Instant::now();
                     self.parts.pushes.close(now);
                     let compiler = self.compiler.as_mut().filter(|_| ready);

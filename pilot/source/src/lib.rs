@@ -10,6 +10,7 @@
 //! - a security policy that is refused and has no good version is given on with [`Change::rejected`], and denies;
 //! - an object in two places is in force from the first, and reported for the other.
 
+mod clock;
 pub mod dir;
 mod fail_safe;
 pub mod kube;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tiphys_api::{Key, Kind, Object, Origin, Problem, Severity};
 use tokio::sync::mpsc;
 
+pub use clock::until;
 pub use fail_safe::in_force;
 pub use read::{Contents, Document, read_documents};
 

@@ -16,9 +16,9 @@ use notify::RecursiveMode;
 use tiphys_api::{Key, Kind, Object};
 use tokio::sync::mpsc;
 use tokio::task;
-use tokio::time::{self, Instant};
+use tokio::time::Instant;
 
-use crate::{Running, Sink, Source, SourceError, read_documents};
+use crate::{Running, Sink, Source, SourceError, read_documents, until};
 use folder::Folder;
 pub use text::{Text, TextFile};
 pub use watch::Pace;
@@ -136,7 +136,7 @@ impl State {
                         self.pending.absorb(event, Instant::now());
                     }
                 }
-                () = time::sleep_until(due) => {
+                () = until(due) => {
                     self.tick().await?;
                     let batch = self.folder()?.settle();
                     if !batch.is_empty() && sink.send(batch).await.is_err() {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use notify::RecursiveMode;
 use tokio::sync::mpsc;
-use tokio::time::{self, Instant};
+use tokio::time::Instant;
 
 use super::watch::{Pace, Pending, Watch};
+use crate::until;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl TextFile {
             let due = [settled, gone, Some(poll)].into_iter().flatten().min().unwrap_or(poll);
             tokio::select! {
                 Some(event) = self.events.recv() => self.pending.absorb(event, Instant::now()),
-                () = time::sleep_until(due) => {
+                () = until(due) => {
                     let touched = self.pending.take(&self.pace, Instant::now());
                     if !touched.held.contains(&self.path) {
                         return;
@@ -129,7 +130,7 @@ mod tests {
             loop {
                 // Shorter than reading sometimes takes, so that reading is given up now and then.
                 let patience = Duration::from_micros(1_000 + 97 * (round % 20));
-                match time::timeout(patience, file.next()).await {
+                match tokio::time::timeout(patience, file.next()).await {
                     Ok(Text::Is(read)) if read == text => break,
                     _ => assert!(began.elapsed() < Duration::from_secs(20), "{text} was missed"),
                 }
