@@ -173,7 +173,49 @@ impl Iterator for Outgoing {
 
 /// A version as clients see it.
 pub(crate) fn version_text(version: u64) -> String {
-    format!("{version:016x}")
+    let mut text = Hex::new();
+    text.put(version, 16);
+    text.as_str().to_owned()
+}
+
+/// The nonce of one response of a stream.
+pub(crate) fn nonce(stream: u64, number: u64) -> String {
+    let mut text = Hex::new();
+    text.put(number, 1);
+    text.byte(b'.');
+    text.put(stream, 1);
+    text.as_str().to_owned()
+}
+
+/// Hexadecimal numbers, written from the end. Each response has two texts of them, and `format!` takes as long as all the rest of it.
+struct Hex {
+    bytes: [u8; 33],
+    length: usize,
+}
+
+impl Hex {
+    fn new() -> Self {
+        Self { bytes: [0; 33], length: 0 }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.length += 1;
+        self.bytes[33 - self.length] = byte;
+    }
+
+    /// Puts a number before the rest, with so many digits or more.
+    fn put(&mut self, mut number: u64, digits: usize) {
+        let end = self.length + digits;
+        while number > 0 || self.length < end {
+            self.byte(b"0123456789abcdef"[(number & 15) as usize]);
+            number >>= 4;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        // There are digits only.
+        std::str::from_utf8(&self.bytes[33 - self.length..]).unwrap_or_default()
+    }
 }
 
 /// The version of a whole set, from its fingerprint.
@@ -240,6 +282,10 @@ mod tests {
 
     #[test]
     fn versions() {
+        for number in [0, 7, 0x10, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(version_text(number), format!("{number:016x}"));
+            assert_eq!(nonce(number, 31), format!("{number:x}.1f"));
+        }
         assert_eq!(parse_version(&version_text(7)), 7);
         assert_ne!(parse_version("7"), 7);
         assert_ne!(parse_version("2026-08-22T00:00:00Z/1"), parse_version("2026-08-22T00:00:00Z/2"));

@@ -5,7 +5,7 @@ use super::round::Stage;
 use super::subscription::{Basis, InFlight, Settled, Subscription};
 use super::{Connected, Context};
 use crate::hub::Step;
-use crate::wire::{Head, Joined, Outgoing, Variant, set_version};
+use crate::wire::{Head, Joined, Outgoing, Variant, nonce, set_version};
 use crate::{ClientView, ConfigSource, Diff, Entry, ResourceType, Resources, StreamEvent, Table};
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) fn is_of(stream: u64, nonce: &str) -> bool {
 impl<S: ConfigSource> Sender<'_, S> {
     fn nonce(&mut self) -> String {
         *self.nonces += 1;
-        format!("{:x}.{:x}", self.stream, self.nonces)
+        nonce(self.stream, *self.nonces)
     }
 
     /// A response to a request of a type that is not in the view.
@@ -60,9 +60,13 @@ impl<S: ConfigSource> Sender<'_, S> {
             Variant::Sotw => Vec::new(),
         };
         let held = &subscription.held;
-        let mut target = subscription.refused.without(desired, held);
+        let refused = &mut subscription.refused;
+        let mut target = match refused {
+            Some(refused) => refused.without(desired, held),
+            None => desired,
+        };
         let mut step = hub.step(self.variant, ty, held, &target);
-        if subscription.refused.covers(&step.diff.changed) {
+        if refused.as_ref().is_some_and(|refused| refused.covers(&step.diff.changed)) {
             target = held.patch(Vec::new(), &step.diff.removed);
             step = hub.step(self.variant, ty, held, &target);
         }

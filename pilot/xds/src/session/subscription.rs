@@ -32,7 +32,8 @@ pub(super) struct Subscription {
     pub asked: Vec<Arc<str>>,
     /// Whether a response is due even if it is empty.
     pub must_answer: bool,
-    pub refused: Refused,
+    /// None as long as nothing was refused.
+    pub refused: Option<Box<Refused>>,
     /// The version of the set that the client says it holds from an earlier stream (state of the world).
     pub claim: Option<String>,
     /// Set while there is nothing to send, as far as is known.
@@ -149,7 +150,9 @@ impl Subscription {
     /// The client took the response in flight.
     pub fn ack(&mut self) {
         self.acked = self.held.clone();
-        self.refused.forget_group();
+        if let Some(refused) = &mut self.refused {
+            refused.forget_group();
+        }
     }
 
     /// The client refused the response in flight: it goes on with what it had. What was removed counts as removed, since sending
@@ -158,6 +161,6 @@ impl Subscription {
         let diff = Table::diff(&self.acked, &self.held);
         self.acked = self.acked.patch(Vec::new(), &diff.removed);
         self.held = self.acked.clone();
-        self.refused.add(diff.changed);
+        self.refused.get_or_insert_default().add(diff.changed);
     }
 }
