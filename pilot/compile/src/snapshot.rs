@@ -55,6 +55,11 @@ impl Snapshot {
         self.scopes.of(self, proxy)
     }
 
+    /// What all proxies see. Two snapshots share it if no proxy sees others, endpoints and policies aside.
+    pub fn scopes(&self) -> &Arc<Scopes> {
+        &self.scopes
+    }
+
     /// The service ports that a proxy's workload serves.
     pub fn targets(&self, proxy: &ProxyNode) -> Vec<ServiceTarget> {
         service_targets(

@@ -64,9 +64,8 @@ impl Ports<'_> {
         tracing::info!("discovery without TLS on {address}");
         let stop = tasks.stop.clone().cancelled_owned();
         let counted = ads_options(self.args, self.settings).transport().layer(GrpcMetricsLayer(self.metrics.clone()));
-        let mut transport = counted.layer(AuthenticateLayer::plaintext());
-        let serving =
-            transport.add_routes(Routes::new(self.ads.clone())).serve_with_incoming_shutdown(incoming(listener), stop);
+        let mut transport = counted.layer(AuthenticateLayer::plaintext()).layer(self.ads.clone());
+        let serving = transport.add_routes(Routes::default()).serve_with_incoming_shutdown(incoming(listener), stop);
         tasks.spawn("grpc", async move { serving.await.map_err(Into::into) });
         Ok(Some(address))
     }
@@ -84,7 +83,7 @@ impl Ports<'_> {
         let config = tls::configure(&args.transport, &roots.borrow(), &trust.identity)?;
         let current = Arc::new(ArcSwap::new(config));
         let (accept, connections) = tls::incoming(listener, current.clone());
-        let mut routes = Routes::new(self.ads.clone());
+        let mut routes = Routes::default();
         if settings.ca_server
             && let Some(service) = trust.certificates()
         {
@@ -93,7 +92,7 @@ impl Ports<'_> {
         let stop = tasks.stop.clone().cancelled_owned();
         let layer = AuthenticateLayer::tls(trust.authenticators.clone(), settings.xds_auth);
         let counted = GrpcMetricsLayer(self.metrics.clone());
-        let mut transport = ads_options(args, settings).transport().layer(counted).layer(layer);
+        let mut transport = ads_options(args, settings).transport().layer(counted).layer(layer).layer(self.ads.clone());
         let serving = transport.add_routes(routes).serve_with_incoming_shutdown(connections, stop);
         let (identity, transport) = (trust.identity.clone(), args.transport.clone());
         tasks.spawn("secure grpc", async move { serving.await.map_err(Into::into) });

@@ -119,7 +119,8 @@ fn advancing(bencher: Bencher, change: impl Fn(usize) -> String) {
     let mut compiler = compiler(&mesh(1_000));
     let views = Views::new(generators(), ());
     views.advance(compiler.snapshot());
-    let clients: Vec<Client> = (0..10_000).map(|i| views.connect(&node(i), &Peer::default()).unwrap()).collect();
+    let clients: Vec<Client> =
+        (0..10_000).map(|i| views.connect(&node(i), &Peer::default(), &Arc::default()).unwrap()).collect();
     views.advance(compiler.snapshot());
     let versions = [objects(&change(0)).remove(0), objects(&change(1)).remove(0)];
     let mut turn = 0;

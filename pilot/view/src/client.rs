@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use tiphys_compile::{Services, Workloads};
+use tiphys_compile::{Scopes, Services, Snapshot, Workloads};
 use tiphys_model::{Fingerprint, ProxyNode, Str};
-use tiphys_xds::{ClientView, Peer, ResourceType, StreamEvent};
+use tiphys_xds::{ClientView, Peer, ResourceType, Signal, StreamEvent};
 
 /// What was sent of one type, and what became of it.
 #[derive(Clone, Debug, Default)]
@@ -55,17 +55,61 @@ pub struct ClientInfo {
     pub synced: u64,
 }
 
-/// What a client's class was derived from: as long as it is the same, so is the class.
-pub(crate) struct Resolved {
-    /// Of the last snapshot for which that was seen to.
-    pub generation: u64,
-    pub services: Arc<Services>,
-    pub workloads: Arc<Workloads>,
-    pub endpoints: Fingerprint,
+/// What a client's class is derived from: as long as it is the same, so is the class.
+pub(crate) struct Basis {
+    services: Arc<Services>,
+    workloads: Arc<Workloads>,
+    scopes: Arc<Scopes>,
+    /// Stands for the services that list the proxy's address among their endpoints.
+    endpoints: Fingerprint,
+    /// See [`Class::with_addresses`].
     pub with_addresses: bool,
-    pub envoy_filters: Fingerprint,
-    pub root_namespace: Str,
+    envoy_filters: Fingerprint,
+    root_namespace: Str,
+}
+
+impl Basis {
+    pub fn of(client: &ClientState, snapshot: &Snapshot) -> Self {
+        Self {
+            services: snapshot.services.clone(),
+            workloads: snapshot.workloads.clone(),
+            scopes: snapshot.scopes().clone(),
+            endpoints: own_endpoints(client, snapshot),
+            with_addresses: Class::with_addresses(snapshot, &client.node),
+            envoy_filters: snapshot.envoy_filters.fingerprint(),
+            root_namespace: snapshot.mesh.root_namespace.clone(),
+        }
+    }
+
+    /// Whether it is the same in a later snapshot. It is asked of each client whenever an endpoint comes or goes.
+    pub fn holds(&mut self, client: &ClientState, snapshot: &Snapshot) -> bool {
+        let mut holds = Arc::ptr_eq(&self.services, &snapshot.services)
+            && Arc::ptr_eq(&self.workloads, &snapshot.workloads)
+            && self.envoy_filters == snapshot.envoy_filters.fingerprint()
+            && self.root_namespace == snapshot.mesh.root_namespace
+            && self.endpoints == own_endpoints(client, snapshot);
+        if holds && !Arc::ptr_eq(&self.scopes, snapshot.scopes()) {
+            self.scopes.clone_from(snapshot.scopes());
+            holds = self.with_addresses == Class::with_addresses(snapshot, &client.node);
+        }
+        holds
+    }
+}
+
+fn own_endpoints(client: &ClientState, snapshot: &Snapshot) -> Fingerprint {
+    match snapshot.endpoints.of_address(&client.address) {
+        [] => Fingerprint::default(),
+        services => Fingerprint::of(services),
+    }
+}
+
+/// What a client has in a snapshot.
+pub(crate) struct Resolved {
+    /// That of the snapshot.
+    pub generation: u64,
+    pub basis: Basis,
     pub class: Arc<Class>,
+    pub view: Arc<ClientView>,
 }
 
 /// With what a stream asked for its secrets.
@@ -87,6 +131,8 @@ pub(crate) struct ClientState {
     pub peer: Peer,
     pub connected_at: SystemTime,
     pub resolved: Mutex<Option<Resolved>>,
+    /// Raised when its view may be another.
+    pub signal: Arc<Signal>,
     progress: Mutex<(BTreeMap<ResourceType, SentState>, u64)>,
     asked: Mutex<Option<Asked>>,
     /// The generation that its stream came to last; 0 = none yet.
@@ -94,11 +140,17 @@ pub(crate) struct ClientState {
 }
 
 impl ClientState {
-    pub fn new(connection: u64, node: ProxyNode, peer: Peer) -> Self {
+    pub fn new(connection: u64, node: ProxyNode, peer: Peer, signal: Arc<Signal>) -> Self {
         let connected_at = SystemTime::now();
         let address = node.address().to_string().into();
         let (resolved, progress, seen, asked) = Default::default();
-        Self { connection, node, address, peer, connected_at, resolved, progress, seen, asked }
+        Self { connection, node, address, peer, connected_at, resolved, signal, progress, seen, asked }
+    }
+
+    /// Its view in the snapshot of this generation, if it is known already.
+    pub fn view_of(&self, generation: u64) -> Option<Arc<ClientView>> {
+        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        resolved.as_ref().filter(|known| known.generation == generation).map(|known| known.view.clone())
     }
 
     /// The view of its class; another copy of it when the answers who may read Secrets are others, so that the stream asks again.

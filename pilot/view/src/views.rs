@@ -2,7 +2,7 @@
 //! The views of all connected proxies, behind the discovery service.
 
 use crate::class::Class;
-use crate::client::{ClientInfo, ClientState, Resolved};
+use crate::client::{Basis, ClientInfo, ClientState, Resolved};
 use crate::node::authorize;
 use crate::progress::{Behind, Left, lag};
 use crate::secrets::{Asking, GatewaysMay, SecretAccess, secret};
@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use tiphys_compile::Snapshot;
 use tiphys_model::{Fingerprint, ProxyNode};
 use tiphys_proto::envoy::config::core::v3::Node;
-use tiphys_xds::{Answer, ClientView, ConfigSource, Entry, OtherRequest, Peer, ResourceType, StreamEvent};
-use tokio::sync::watch;
+use tiphys_xds::{Answer, ClientView, ConfigSource, Entry, OtherRequest, Peer, ResourceType, Signal, StreamEvent};
 use tonic::Status;
 
 /// Is told of what happens, for metrics.
@@ -73,8 +72,9 @@ pub struct Pushed {
 pub struct Views {
     generators: Vec<Generator>,
     observer: Box<dyn Observer>,
-    snapshot: RwLock<Option<Arc<Snapshot>>>,
-    generation: watch::Sender<u64>,
+    served: RwLock<Option<Served>>,
+    /// That of the snapshot that is served; 0 before the first.
+    generation: AtomicU64,
     /// When streams were woken last.
     woken: Mutex<Option<Instant>>,
     memo: Memo,
@@ -87,6 +87,14 @@ pub struct Views {
     identity_check: bool,
 }
 
+/// The snapshot that is served.
+#[derive(Clone)]
+struct Served {
+    snapshot: Arc<Snapshot>,
+    /// Whether Secrets or ConfigMaps are others than those of the snapshot before.
+    other_credentials: bool,
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -97,8 +105,8 @@ impl Views {
         Self {
             generators,
             observer: Box::new(observer),
-            snapshot: RwLock::default(),
-            generation: watch::Sender::new(0),
+            served: RwLock::default(),
+            generation: AtomicU64::new(0),
             woken: Mutex::default(),
             memo: Memo::default(),
             tables: Tables::default(),
@@ -128,12 +136,16 @@ impl Views {
 
     /// Has streams ask for their secrets again.
     pub fn access_changed(&self) {
-        self.generation.send_modify(|_| {});
+        lock(&self.clients).values().for_each(|client| client.signal.raise());
     }
 
     /// The snapshot that is served.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.served().map(|served| served.snapshot)
+    }
+
+    fn served(&self) -> Option<Served> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The connected proxies in the order in which they came.
@@ -159,8 +171,7 @@ impl Views {
     /// The view of one connection, for debug pages.
     pub fn view_of(&self, connection: u64) -> Option<Arc<ClientView>> {
         let client = lock(&self.clients).get(&connection)?.clone();
-        let snapshot = self.snapshot()?;
-        Some(self.client_view(&client, &snapshot))
+        Some(self.client_view(&client, &self.served()?).0)
     }
 
     /// The resources of a type that is made on demand which a connection asked for, for debug pages.
@@ -181,20 +192,25 @@ impl Views {
         self.memo.clear();
     }
 
-    /// Serves a snapshot: makes the views of all connected classes, then wakes the streams.
+    /// Serves a snapshot: makes the view of one client after the other, and wakes its stream.
     pub fn advance(&self, snapshot: Arc<Snapshot>) -> Pushed {
-        let clients: Vec<Arc<ClientState>> = lock(&self.clients).values().cloned().collect();
-        let known = |client: &Arc<ClientState>| lock(&client.resolved).as_ref()?.class.known();
-        let before: Vec<Option<Arc<ClientView>>> = clients.iter().map(known).collect();
-        let mut changed = 0;
-        for (client, before) in clients.iter().zip(before) {
-            let after = self.client_view(client, &snapshot);
-            changed += usize::from(before.is_none_or(|before| !Arc::ptr_eq(&before, &after)));
-        }
         let generation = snapshot.generation;
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        let other_credentials = self.snapshot().is_none_or(|before| {
+            before.credentials != snapshot.credentials || before.config_maps != snapshot.config_maps
+        });
+        let served = Served { snapshot, other_credentials };
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Some(served.clone());
+        self.generation.store(generation, Ordering::Release);
         *lock(&self.woken) = Some(Instant::now());
-        self.generation.send_replace(generation);
+        // Who comes from here on asks for the view of this snapshot by itself.
+        let clients: Vec<Arc<ClientState>> = lock(&self.clients).values().cloned().collect();
+        let mut changed = 0;
+        for client in &clients {
+            let (view, moved) = self.client_view(client, &served);
+            // A view that the snapshot left as it was keeps its generation.
+            changed += usize::from(moved || view.generation() == generation);
+            client.signal.raise();
+        }
         // Only the registry holds a class without members.
         lock(&self.classes).retain(|_, class| Arc::strong_count(class) > 1);
         self.tables.sweep(generation);
@@ -202,22 +218,37 @@ impl Views {
         Pushed { connected: clients.len(), changed }
     }
 
-    fn client_view(&self, client: &ClientState, snapshot: &Snapshot) -> Arc<ClientView> {
-        let class = self.class_of(client, snapshot);
-        class.view(snapshot.generation, |before| self.make_view(snapshot, &class, before))
+    /// The view of a client in the snapshot that is served, and whether it is of another class than before.
+    fn client_view(&self, client: &ClientState, served: &Served) -> (Arc<ClientView>, bool) {
+        let mut resolved = lock(&client.resolved);
+        let generation = served.snapshot.generation;
+        if let Some(known) = resolved.as_ref().filter(|known| known.generation == generation) {
+            return (known.view.clone(), false);
+        }
+        let stays = resolved.take().and_then(|mut known| known.basis.holds(client, &served.snapshot).then_some(known));
+        let moved = stays.is_none();
+        let (basis, class) = match stays {
+            Some(known) => (known.basis, known.class),
+            None => {
+                let basis = Basis::of(client, &served.snapshot);
+                let class = self.class_of(client, &served.snapshot, &basis);
+                (basis, class)
+            }
+        };
+        let view = class.view(generation, |before| self.make_view(served, &class, before));
+        *resolved = Some(Resolved { generation, basis, class, view: view.clone() });
+        (view, moved)
     }
 
-    fn make_view(&self, snapshot: &Snapshot, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
+    fn make_view(&self, served: &Served, class: &Class, before: Option<&Arc<ClientView>>) -> Arc<ClientView> {
+        let snapshot = &*served.snapshot;
         let scope = snapshot.scope(&class.node);
         let (notes, memo) = (Notes::default(), &self.memo);
         let (proxy, targets, patches) = (&class.node, &class.targets, class.patches.as_ref());
         let cx = Context { snapshot, scope: &scope, proxy, targets, patches, memo, notes: &notes };
         let mut view = ClientView::new(snapshot.generation).with_on_demand(ResourceType::SECRET);
         // Streams ask for secrets again whenever the view is another.
-        let served = self.snapshot();
-        let mut same = served.is_some_and(|served| {
-            served.credentials == snapshot.credentials && served.config_maps == snapshot.config_maps
-        });
+        let mut same = !served.other_credentials;
         for generator in &self.generators {
             let began = Instant::now();
             let table = self.tables.get(generator, &cx);
@@ -231,44 +262,9 @@ impl Views {
         }
     }
 
-    fn class_of(&self, client: &ClientState, snapshot: &Snapshot) -> Arc<Class> {
-        let mut resolved = lock(&client.resolved);
-        if let Some(known) = resolved.as_ref().filter(|known| known.generation == snapshot.generation) {
-            return known.class.clone();
-        }
-        let with_addresses = Class::with_addresses(snapshot, &client.node);
-        if let Some(known) = &mut *resolved
-            && Arc::ptr_eq(&known.services, &snapshot.services)
-            && Arc::ptr_eq(&known.workloads, &snapshot.workloads)
-            && known.with_addresses == with_addresses
-            && known.envoy_filters == snapshot.envoy_filters.fingerprint()
-            && known.root_namespace == snapshot.mesh.root_namespace
-            && known.endpoints == own_endpoints(client, snapshot)
-        {
-            known.generation = snapshot.generation;
-            return known.class.clone();
-        }
-        let (fingerprint, class) = Class::of(snapshot, &client.node, with_addresses);
-        let class = lock(&self.classes).entry(fingerprint).or_insert_with(|| Arc::new(class)).clone();
-        *resolved = Some(Resolved {
-            generation: snapshot.generation,
-            services: snapshot.services.clone(),
-            workloads: snapshot.workloads.clone(),
-            endpoints: own_endpoints(client, snapshot),
-            with_addresses,
-            envoy_filters: snapshot.envoy_filters.fingerprint(),
-            root_namespace: snapshot.mesh.root_namespace.clone(),
-            class: class.clone(),
-        });
-        class
-    }
-}
-
-/// Stands for the services that list the proxy's address among their endpoints.
-fn own_endpoints(client: &ClientState, snapshot: &Snapshot) -> Fingerprint {
-    match snapshot.endpoints.of_address(&client.address) {
-        [] => Fingerprint::default(),
-        services => Fingerprint::of(services),
+    fn class_of(&self, client: &ClientState, snapshot: &Snapshot, basis: &Basis) -> Arc<Class> {
+        let (fingerprint, class) = Class::of(snapshot, &client.node, basis.with_addresses);
+        lock(&self.classes).entry(fingerprint).or_insert_with(|| Arc::new(class)).clone()
     }
 }
 
@@ -278,7 +274,7 @@ pub struct Client(Arc<ClientState>);
 impl ConfigSource for Views {
     type Client = Client;
 
-    fn connect(&self, node: &Node, peer: &Peer) -> Result<Self::Client, Status> {
+    fn connect(&self, node: &Node, peer: &Peer, signal: &Arc<Signal>) -> Result<Self::Client, Status> {
         if self.snapshot().is_none() {
             return Err(Status::unavailable("the first picture of the mesh is not complete yet: try again"));
         }
@@ -290,7 +286,7 @@ impl ConfigSource for Views {
             })?;
         }
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let client = Arc::new(ClientState::new(connection, node, peer.clone()));
+        let client = Arc::new(ClientState::new(connection, node, peer.clone(), signal.clone()));
         lock(&self.clients).insert(connection, client.clone());
         lock(&self.left).come(&client.node.id);
         self.observer.connected(&client.node);
@@ -298,21 +294,17 @@ impl ConfigSource for Views {
     }
 
     fn view(&self, client: &Self::Client) -> Arc<ClientView> {
-        match self.snapshot() {
-            Some(snapshot) => {
-                if client.0.comes_to(snapshot.generation)
-                    && let Some(woken) = *lock(&self.woken)
-                {
-                    self.observer.woken(woken.elapsed());
-                }
-                client.0.with_epoch(self.client_view(&client.0, &snapshot), self.access.epoch())
-            }
-            None => Arc::new(ClientView::new(0)),
+        let generation = self.generation.load(Ordering::Acquire);
+        let known = client.0.view_of(generation);
+        let Some(view) = known.or_else(|| Some(self.client_view(&client.0, &self.served()?).0)) else {
+            return Arc::new(ClientView::new(0));
+        };
+        if client.0.comes_to(generation)
+            && let Some(woken) = *lock(&self.woken)
+        {
+            self.observer.woken(woken.elapsed());
         }
-    }
-
-    fn updates(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        client.0.with_epoch(view, self.access.epoch())
     }
 
     fn resource(&self, client: &Self::Client, ty: ResourceType, name: &str) -> Option<Entry> {

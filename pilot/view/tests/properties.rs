@@ -77,7 +77,8 @@ fn followed(steps: &[(usize, bool, bool)], objects: &mut BTreeMap<Key, Arc<Objec
     let mut compiler = Compiler::new(&config(), Settings::default());
     let views = Views::new(generators(), ());
     views.advance(compiler.snapshot());
-    let clients: Vec<_> = nodes().iter().map(|node| views.connect(node, &Peer::default()).unwrap()).collect();
+    let clients: Vec<_> =
+        nodes().iter().map(|node| views.connect(node, &Peer::default(), &Arc::default()).unwrap()).collect();
     for (index, present, push) in steps {
         let object = &universe[index % universe.len()];
         let object = present.then(|| object.clone());

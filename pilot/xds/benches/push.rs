@@ -11,8 +11,8 @@ use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll, Waker};
 use tiphys_proto::envoy::config::core::v3::Node;
 use tiphys_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use tiphys_xds::{AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Table};
-use tokio::sync::{mpsc, watch};
+use tiphys_xds::{AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Signal, Signals, Table};
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::Service;
@@ -66,22 +66,19 @@ fn diff_of_10k_all_changed(bencher: Bencher) {
 
 struct Source {
     view: RwLock<Arc<ClientView>>,
-    changes: watch::Sender<u64>,
+    signals: Signals,
 }
 
 impl ConfigSource for Source {
     type Client = ();
 
-    fn connect(&self, _: &Node, _: &Peer) -> Result<(), tonic::Status> {
+    fn connect(&self, _: &Node, _: &Peer, signal: &Arc<Signal>) -> Result<(), tonic::Status> {
+        self.signals.add(signal);
         Ok(())
     }
 
     fn view(&self, (): &()) -> Arc<ClientView> {
         Arc::clone(&self.view.read().unwrap())
-    }
-
-    fn updates(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 }
 
@@ -126,7 +123,7 @@ fn push_to_10k_streams(bencher: Bencher) {
     let _entered = runtime.enter();
     let table = Table::from_entries(entries(100));
     let view = |generation, table| Arc::new(ClientView::new(generation).with(ResourceType::CLUSTER, table));
-    let source = Arc::new(Source { view: RwLock::new(view(0, table.clone())), changes: watch::Sender::new(0) });
+    let source = Arc::new(Source { view: RwLock::new(view(0, table.clone())), signals: Signals::default() });
     let mut service = AdsService::new(Arc::clone(&source), Options::default());
     let mut streams: Vec<Stream> = (0..10_000).map(|_| open(&mut service)).collect();
     streams.iter_mut().for_each(|s| assert_eq!(s.take(), 100));
@@ -136,7 +133,7 @@ fn push_to_10k_streams(bencher: Bencher) {
         let body = generation.to_le_bytes();
         let changed = Entry::new("outbound|80||service-00050.bench.example", ResourceType::CLUSTER.url(), body);
         *source.view.write().unwrap() = view(generation, table.patch(vec![changed], &[]));
-        source.changes.send_replace(generation);
+        source.signals.raise();
         streams.iter_mut().map(Stream::take).sum::<usize>()
     });
 }

@@ -9,7 +9,7 @@ use crate::gathering::{ConnectionInfo, Pieces};
 use crate::hub::Hub;
 use crate::session::{Context, Request, Session};
 use crate::wire::{Outgoing, Variant};
-use crate::{ConfigSource, Peer};
+use crate::{ConfigSource, Peer, Signal, Signals};
 use bytes::Bytes;
 use http_body::Frame;
 use prost::Message;
@@ -18,14 +18,12 @@ use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use tiphys_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::WatchStream;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstDecoder;
 
@@ -93,7 +91,7 @@ impl Options {
     }
 }
 
-/// The discovery service over a [`ConfigSource`], as a service for [`tonic::transport::Server::add_service`].
+/// The discovery service over a [`ConfigSource`], as a layer for [`tonic::transport::Server::layer`].
 pub struct AdsService<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
@@ -102,8 +100,9 @@ struct Shared<S> {
     streams: AtomicUsize,
     numbers: AtomicU64,
     pace: Pace,
+    signals: Signals,
     /// When streams begin to end, and over how long.
-    drain: watch::Sender<Option<(Instant, Duration)>>,
+    drain: OnceLock<(Instant, Duration)>,
 }
 
 impl<S> Clone for AdsService<S> {
@@ -125,7 +124,8 @@ impl<S: ConfigSource> AdsService<S> {
         let first = RandomState::new().hash_one(NAME) & 0xffff_ffff_0000_0000;
         let (streams, numbers) = (AtomicUsize::new(0), AtomicU64::new(first));
         let pace = Pace::new(options.new_streams_per_second);
-        Self(Arc::new(Shared { context, options, streams, numbers, pace, drain: watch::Sender::new(None) }))
+        let (signals, drain) = Default::default();
+        Self(Arc::new(Shared { context, options, streams, numbers, pace, signals, drain }))
     }
 
     /// How many streams are open.
@@ -136,7 +136,8 @@ impl<S: ConfigSource> AdsService<S> {
     /// Ends all streams, those that are still to come too, one after the other over this time: clients that all came back at once would hurt
     /// whoever takes them over.
     pub fn drain(&self, over: Duration) {
-        self.0.drain.send_replace(Some((Instant::now(), over)));
+        self.0.drain.get_or_init(|| (Instant::now(), over));
+        self.0.signals.raise();
     }
 
     fn open<M>(
@@ -152,32 +153,79 @@ impl<S: ConfigSource> AdsService<S> {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
         let decoder = ProstDecoder::<M>::default();
+        let signal = Arc::new(Signal::default());
+        shared.signals.add(&signal);
         tonic::body::Body::new(AdsBody::<S, M> {
-            // Before the first view is asked for, so that no change is missed.
-            updates: WatchStream::from_changes(shared.context.source.updates()),
-            drain: WatchStream::new(shared.drain.subscribe()),
+            arrivals: Waker::from(Arc::clone(&signal)),
+            signal: Arc::clone(&signal),
             turn: (number % DRAIN_TURNS) as u32,
             ends_at: shared.options.max_connection_age.map(|age| Instant::now() + jittered(age)),
             pieces: request.extensions().get::<ConnectionInfo>().map(|connection| connection.pieces.clone()),
             requests: Streaming::new_request(decoder, request.into_body(), None, Some(shared.options.max_request)),
-            session: Session::new(shared.context.clone(), variant, peer, number),
+            session: Session::new(shared.context.clone(), variant, peer, signal, number),
             timer: None,
             outgoing: None,
             offered: Instant::now(),
             end: None,
-            _counted: counted,
+            counted,
         })
     }
 }
 
-impl<S: ConfigSource> tonic::server::NamedService for AdsService<S> {
-    const NAME: &'static str = NAME;
+/// As a layer it answers calls of discovery, and leaves others to what is behind it. A router in between would put two more boxes around each body.
+impl<S: ConfigSource, R> tower::Layer<R> for AdsService<S> {
+    type Service = AdsOr<S, R>;
+
+    fn layer(&self, rest: R) -> AdsOr<S, R> {
+        AdsOr { ads: self.clone(), rest }
+    }
+}
+
+/// See the layer [`AdsService`].
+pub struct AdsOr<S, R> {
+    ads: AdsService<S>,
+    rest: R,
+}
+
+impl<S, R: Clone> Clone for AdsOr<S, R> {
+    fn clone(&self) -> Self {
+        Self { ads: self.ads.clone(), rest: self.rest.clone() }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<http::Response<tonic::body::Body>, Infallible>> + Send>>;
+
+impl<S, R> tower::Service<http::Request<tonic::body::Body>> for AdsOr<S, R>
+where
+    S: ConfigSource,
+    R: tower::Service<
+            http::Request<tonic::body::Body>,
+            Response = http::Response<tonic::body::Body>,
+            Error = Infallible,
+        >,
+    R::Future: Send + 'static,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.rest.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
+        match service {
+            Some((NAME, _)) => self.ads.call(request),
+            _ => Box::pin(self.rest.call(request)),
+        }
+    }
 }
 
 impl<S: ConfigSource> tower::Service<http::Request<tonic::body::Body>> for AdsService<S> {
     type Response = http::Response<tonic::body::Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -216,9 +264,7 @@ impl<S: ConfigSource> tower::Service<http::Request<tonic::body::Body>> for AdsSe
     }
 }
 
-fn refused(
-    status: Status,
-) -> Pin<Box<dyn Future<Output = Result<http::Response<tonic::body::Body>, Infallible>> + Send>> {
+fn refused(status: Status) -> Answering {
     Box::pin(ready(Ok(status.into_http())))
 }
 
@@ -274,8 +320,9 @@ impl Pace {
 struct AdsBody<S: ConfigSource, M> {
     session: Session<S>,
     requests: Streaming<M>,
-    updates: WatchStream<u64>,
-    drain: WatchStream<Option<(Instant, Duration)>>,
+    signal: Arc<Signal>,
+    /// Tells the signal of requests that came in.
+    arrivals: Waker,
     /// Which of the turns of a drain is this stream's.
     turn: u32,
     ends_at: Option<Instant>,
@@ -287,7 +334,7 @@ struct AdsBody<S: ConfigSource, M> {
     offered: Instant,
     /// How the stream ended: its status while the trailers are still to be sent.
     end: Option<Option<Status>>,
-    _counted: Counted<S>,
+    counted: Counted<S>,
 }
 
 /// No part of it is pinned in place.
@@ -295,9 +342,27 @@ impl<S: ConfigSource, M> Unpin for AdsBody<S, M> {}
 
 impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
     /// Takes all that has come in. Gives the status with which the stream ends, if it does.
-    fn take(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
+    fn take(&mut self, cx: &std::task::Context<'_>, now: Instant) -> Option<Status> {
+        let raised = self.signal.take(cx);
+        if raised.requests
+            && let Some(status) = self.take_requests(now)
+        {
+            return Some(status);
+        }
+        if raised.view {
+            let drain = self.counted.0.drain.get();
+            let turn = drain.map(|(start, over)| *start + *over * self.turn / DRAIN_TURNS as u32);
+            self.ends_at = [self.ends_at, turn].into_iter().flatten().min();
+            self.session.refresh(now);
+        }
+        self.ends_at.is_some_and(|end| end <= now).then(|| {
+            Status::unavailable("this stream is over, by its age or because the control plane stops: connect anew")
+        })
+    }
+
+    fn take_requests(&mut self, now: Instant) -> Option<Status> {
         for _ in 0..REQUESTS_AT_ONCE {
-            match Pin::new(&mut self.requests).poll_next(cx) {
+            match Pin::new(&mut self.requests).poll_next(&mut std::task::Context::from_waker(&self.arrivals)) {
                 Poll::Ready(Some(Ok(request))) => {
                     if let Err(status) = self.session.receive(request.into(), now) {
                         return Some(status);
@@ -305,30 +370,11 @@ impl<S: ConfigSource, M: Into<Request>> AdsBody<S, M> {
                 }
                 Poll::Ready(Some(Err(status))) => return Some(status),
                 Poll::Ready(None) => return Some(Status::ok("")),
-                Poll::Pending => return self.take_updates(cx, now),
-            }
-        }
-        cx.waker().wake_by_ref();
-        self.take_updates(cx, now)
-    }
-
-    fn take_updates(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Option<Status> {
-        while let Poll::Ready(Some(drain)) = Pin::new(&mut self.drain).poll_next(cx) {
-            let turn = drain.map(|(start, over)| start + over * self.turn / DRAIN_TURNS as u32);
-            self.ends_at = [self.ends_at, turn].into_iter().flatten().min();
-        }
-        if self.ends_at.is_some_and(|end| end <= now) {
-            return Some(Status::unavailable(
-                "this stream is over, by its age or because the control plane stops: connect anew",
-            ));
-        }
-        loop {
-            match Pin::new(&mut self.updates).poll_next(cx) {
-                Poll::Ready(Some(_)) => self.session.refresh(now),
-                Poll::Ready(None) => return Some(Status::unavailable("the control plane is shutting down")),
                 Poll::Pending => return None,
             }
         }
+        self.arrivals.wake_by_ref();
+        None
     }
 
     /// Sees to being polled again when the session's deadline is over.

@@ -2,15 +2,15 @@
 //! What the discovery service asks of the control plane behind it.
 //!
 //! A stream's first request makes a client ([`ConfigSource::connect`]). From then on the stream asks for the client's
-//! [`ClientView`] whenever [`ConfigSource::updates`] says that something changed, compares its tables with those that it sent
-//! last, and tells what happened ([`ConfigSource::observe`]).
+//! [`ClientView`] whenever its [`Signal`] is raised, compares its tables with those that it sent last, and tells what happened
+//! ([`ConfigSource::observe`]).
 
-use crate::{Entry, ResourceType, Table};
+use crate::{Entry, ResourceType, Signal, Table};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tiphys_proto::envoy::config::core::v3::Node;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// Who is at the other end of a connection, as the transport or a token proved it. The server puts it into the extensions of each
 /// request; without it a client counts as [`Peer::default`]: plaintext and unauthenticated.
@@ -201,18 +201,16 @@ pub trait ConfigSource: Send + Sync + 'static {
     /// What the source knows of one connected client.
     type Client: Send + Sync + 'static;
 
-    /// Takes a new stream, by what its client says of itself and what the connection proves.
+    /// Takes a new stream, by what its client says of itself and what the connection proves. From then on the signal is to be raised
+    /// whenever the client's view may have changed.
     ///
     /// # Errors
     /// The stream ends with this status.
-    fn connect(&self, node: &Node, peer: &Peer) -> Result<Self::Client, tonic::Status>;
+    fn connect(&self, node: &Node, peer: &Peer, signal: &Arc<Signal>) -> Result<Self::Client, tonic::Status>;
 
-    /// The latest view of a client. Called after each change: it must be cheap when nothing changed for this client, and give the same
+    /// The latest view of a client. Called after each signal: it must be cheap when nothing changed for this client, and give the same
     /// pointer then.
     fn view(&self, client: &Self::Client) -> Arc<ClientView>;
-
-    /// A number that changes whenever the view of any client may have changed.
-    fn updates(&self) -> watch::Receiver<u64>;
 
     /// One resource of a type that is [`Resources::OnDemand`] in the client's view; `None` when there is none of that name (or not for
     /// this client).

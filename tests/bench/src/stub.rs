@@ -15,8 +15,10 @@ use tiphys_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use tiphys_proto::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use tiphys_proto::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use tiphys_proto::envoy::extensions::filters::network::http_connection_manager::v3 as http;
-use tiphys_xds::{AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Table, incoming};
-use tokio::sync::watch;
+use tiphys_xds::{
+    AdsService, ClientView, ConfigSource, Entry, Options, Peer, ResourceType, Signal, Signals, Table, incoming,
+};
+use tonic::service::Routes;
 
 /// The arguments of a control plane that matter here; others are taken and passed over.
 #[derive(Args, Clone, Debug)]
@@ -41,30 +43,28 @@ pub struct Settings {
 
 struct Stub {
     view: RwLock<Arc<ClientView>>,
-    changes: watch::Sender<u64>,
+    signals: Signals,
 }
 
 impl ConfigSource for Stub {
     type Client = ();
 
-    fn connect(&self, _: &Node, _: &Peer) -> Result<(), tonic::Status> {
+    fn connect(&self, _: &Node, _: &Peer, signal: &Arc<Signal>) -> Result<(), tonic::Status> {
+        self.signals.add(signal);
         Ok(())
     }
 
     fn view(&self, (): &()) -> Arc<ClientView> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
-
-    fn updates(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
 }
 
 /// Serves until it is killed.
 pub async fn serve(settings: &Settings) -> Result<()> {
-    let stub = Arc::new(Stub { view: RwLock::new(Arc::new(first(settings))), changes: watch::Sender::new(0) });
+    let stub = Arc::new(Stub { view: RwLock::new(Arc::new(first(settings))), signals: Signals::default() });
     let options = Options::default();
-    let server = options.transport().add_service(AdsService::new(Arc::clone(&stub), options.clone()));
+    let ads = AdsService::new(Arc::clone(&stub), options.clone());
+    let server = options.transport().layer(ads).add_routes(Routes::default());
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(settings.address)?;
@@ -80,10 +80,10 @@ pub async fn serve(settings: &Settings) -> Result<()> {
             let now = read(*change);
             if now != *seen {
                 *seen = now;
-                let generation = *stub.changes.borrow() + 1;
-                let view = next(&stub.view(&()), *change, settings, generation);
+                let view = stub.view(&());
+                let view = next(&view, *change, settings, view.generation() + 1);
                 *stub.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
-                stub.changes.send_replace(generation);
+                stub.signals.raise();
             }
         }
     }

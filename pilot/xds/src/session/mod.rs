@@ -16,7 +16,7 @@ pub(crate) use request::Request;
 
 use crate::hub::Hub;
 use crate::wire::{Outgoing, Variant};
-use crate::{Answer, ClientView, ConfigSource, Entry, Later, OtherRequest, Peer, ResourceType, StreamEvent};
+use crate::{Answer, ClientView, ConfigSource, Entry, Later, OtherRequest, Peer, ResourceType, Signal, StreamEvent};
 use round::{Round, Stage};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -52,6 +52,7 @@ pub(crate) struct Session<S: ConfigSource> {
     context: Context<S>,
     variant: Variant,
     peer: Peer,
+    signal: Arc<Signal>,
     /// Tells the nonces of this stream from those of others.
     stream: u64,
     nonces: u64,
@@ -79,8 +80,8 @@ struct Connected<C> {
 }
 
 impl<S: ConfigSource> Session<S> {
-    pub fn new(context: Context<S>, variant: Variant, peer: Peer, stream: u64) -> Self {
-        Self { context, variant, peer, stream, nonces: 0, connected: None }
+    pub fn new(context: Context<S>, variant: Variant, peer: Peer, signal: Arc<Signal>, stream: u64) -> Self {
+        Self { context, variant, peer, signal, stream, nonces: 0, connected: None }
     }
 
     /// Takes a request.
@@ -106,7 +107,7 @@ impl<S: ConfigSource> Session<S> {
             .node
             .as_ref()
             .ok_or_else(|| Status::invalid_argument("the first request of a stream must carry a node"))?;
-        let client = self.context.source.connect(node, &self.peer)?;
+        let client = self.context.source.connect(node, &self.peer, &self.signal)?;
         let latest = self.context.source.view(&client);
         tracing::debug!(node = node.id, peer = ?self.peer.address, variant = ?self.variant, "client connected");
         self.connected = Some(Connected {

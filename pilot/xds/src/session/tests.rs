@@ -4,7 +4,6 @@ use super::*;
 use crate::Table;
 use std::sync::Mutex;
 use tiphys_proto::envoy::config::core::v3::Node;
-use tokio::sync::watch;
 
 /// Serves all clients the view that was set last.
 struct Views(Mutex<Arc<ClientView>>);
@@ -12,16 +11,12 @@ struct Views(Mutex<Arc<ClientView>>);
 impl ConfigSource for Views {
     type Client = ();
 
-    fn connect(&self, _: &Node, _: &Peer) -> Result<(), Status> {
+    fn connect(&self, _: &Node, _: &Peer, _: &Arc<Signal>) -> Result<(), Status> {
         Ok(())
     }
 
     fn view(&self, (): &()) -> Arc<ClientView> {
         Arc::clone(&self.0.lock().unwrap())
-    }
-
-    fn updates(&self) -> watch::Receiver<u64> {
-        watch::Sender::new(0).subscribe()
     }
 
     fn resource(&self, (): &(), _: ResourceType, _: &str) -> Option<Entry> {
@@ -68,7 +63,7 @@ fn routes_are_never_of_a_view_whose_clusters_were_not_sent() {
         patience: Duration::from_secs(3_600),
     };
     let now = Instant::now();
-    let mut session = Session::new(context, Variant::Delta, Peer::default(), 1);
+    let mut session = Session::new(context, Variant::Delta, Peer::default(), Arc::default(), 1);
     let sent = |session: &mut Session<Views>| -> String {
         let responses = std::iter::from_fn(|| session.next(now));
         responses

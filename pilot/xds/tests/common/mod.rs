@@ -13,11 +13,13 @@ use tiphys_proto::envoy::service::discovery::v3::{
 };
 use tiphys_proto::google::rpc;
 use tiphys_xds::{
-    AdsService, Answer, ClientView, ConfigSource, Entry, Options, OtherRequest, Peer, ResourceType, StreamEvent, Table,
+    AdsService, Answer, ClientView, ConfigSource, Entry, Options, OtherRequest, Peer, ResourceType, Signal, Signals,
+    StreamEvent, Table,
 };
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::service::Routes;
 use tonic::{Status, Streaming};
 
 pub const CDS: ResourceType = ResourceType::CLUSTER;
@@ -36,16 +38,16 @@ pub fn table(ty: ResourceType, pairs: Pairs) -> Table {
 pub struct Stub {
     view: RwLock<Arc<ClientView>>,
     pub secrets: RwLock<BTreeMap<String, String>>,
-    changes: watch::Sender<u64>,
+    signals: Signals,
     pub events: Mutex<Vec<String>>,
 }
 
 impl Stub {
     pub fn set(&self, tables: Vec<(ResourceType, Table)>) -> u64 {
-        let generation = *self.changes.borrow() + 1;
+        let generation = self.view.read().unwrap().generation() + 1;
         let view = tables.into_iter().fold(ClientView::new(generation), |v, (ty, t)| v.with(ty, t));
         *self.view.write().unwrap() = Arc::new(view.with_on_demand(SDS));
-        self.changes.send_replace(generation);
+        self.signals.raise();
         generation
     }
 
@@ -67,7 +69,8 @@ impl Stub {
 impl ConfigSource for Stub {
     type Client = String;
 
-    fn connect(&self, node: &Node, _: &Peer) -> Result<String, Status> {
+    fn connect(&self, node: &Node, _: &Peer, signal: &Arc<Signal>) -> Result<String, Status> {
+        self.signals.add(signal);
         if node.id == "stranger" {
             return Err(Status::permission_denied("strangers are not served"));
         }
@@ -76,10 +79,6 @@ impl ConfigSource for Stub {
 
     fn view(&self, _: &String) -> Arc<ClientView> {
         Arc::clone(&self.view.read().unwrap())
-    }
-
-    fn updates(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 
     fn resource(&self, _: &String, ty: ResourceType, name: &str) -> Option<Entry> {
@@ -148,14 +147,14 @@ pub async fn serve(options: Options) -> Server {
     let stub = Arc::new(Stub {
         view: RwLock::default(),
         secrets: RwLock::default(),
-        changes: watch::Sender::new(0),
+        signals: Signals::default(),
         events: Mutex::default(),
     });
     stub.set(Vec::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = AdsService::new(Arc::clone(&stub), options.clone());
-    let server = options.transport().add_service(service.clone());
+    let server = options.transport().layer(service.clone()).add_routes(Routes::default());
     let task = tokio::spawn(async move { server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
     Server { stub, service, address, task }
 }
