@@ -48,6 +48,8 @@ pub struct ChangeReport {
     pub p50_ms: f64,
     /// The same, 99th percentile.
     pub p99_ms: f64,
+    /// Milliseconds to the first proxy, median over the changes.
+    pub first_ms: f64,
     /// Milliseconds to the median proxy, median over the changes.
     pub middle_ms: f64,
     /// CPU seconds of the control plane for each.
@@ -75,14 +77,15 @@ pub fn print(report: &Report) {
         initial.seconds, initial.cpu_s, initial.megabytes, initial.memory.resident, initial.memory.peak
     );
     println!(
-        "  change            to the last proxy p50 / p99   middle    CPU each    received    floor p50 / p99, CPU"
+        "  change            to the last proxy p50 / p99   first / middle   CPU each    received    floor p50 / p99, CPU"
     );
     for change in &report.changes {
         println!(
-            "  {:<16} {:>10.1} / {:>7.1} ms {:>12.1} ms {:>9.4} s {:>8.2} MB {:>9.1} / {:.1} ms, {:.4} s",
+            "  {:<16} {:>10.1} / {:>7.1} ms {:>8.1} / {:>5.1} ms {:>9.4} s {:>8.2} MB {:>9.1} / {:.1} ms, {:.4} s",
             change.what,
             change.p50_ms,
             change.p99_ms,
+            change.first_ms,
             change.middle_ms,
             change.cpu_s,
             change.bytes as f64 / 1e6,

@@ -83,17 +83,16 @@ async fn one(settings: &Settings, mode: Mode, proxies: usize) -> Result<Report> 
 async fn measure(settings: &Settings, server: &Server, fleet: &Fleet, change: Change) -> Result<ChangeReport> {
     let folder = settings.work.join("config");
     let (cpu, bytes) = (server.cpu()?, fleet.bytes());
-    let mut last = Vec::new();
-    let mut middle = Vec::new();
+    let (mut last, mut middle, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for version in 1..=settings.times {
         let begin = Instant::now();
         change.write(&folder, &settings.size, version)?;
         let times = fleet.wait_change(begin, Duration::from_secs(30)).await.context(change.name())?;
         last.push(percentile(&times, 100));
         middle.push(percentile(&times, 50));
+        first.push(percentile(&times, 0));
     }
-    last.sort_by(f64::total_cmp);
-    middle.sort_by(f64::total_cmp);
+    [&mut last, &mut middle, &mut first].into_iter().for_each(|times| times.sort_by(f64::total_cmp));
     let cpu_s = (server.cpu()? - cpu) / settings.times as f64;
     let bytes = (fleet.bytes() - bytes) / settings.times as u64;
     let (proxies, each) = (fleet.len(), bytes as usize / fleet.len());
@@ -103,6 +102,7 @@ async fn measure(settings: &Settings, server: &Server, fleet: &Fleet, change: Ch
         times: settings.times,
         p50_ms: percentile(&last, 50),
         p99_ms: percentile(&last, 99),
+        first_ms: percentile(&first, 50),
         middle_ms: percentile(&middle, 50),
         cpu_s,
         bytes,

@@ -4,6 +4,7 @@
 mod proxy;
 mod scan;
 mod transport;
+mod turns;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -128,6 +129,7 @@ pub struct Shared {
     progress: Vec<Progress>,
     tls: Option<tokio_rustls::TlsConnector>,
     failure: Mutex<Option<String>>,
+    turns: turns::Turns,
 }
 
 impl Shared {
@@ -156,6 +158,7 @@ impl Fleet {
             progress: (0..settings.proxies).map(|_| Progress::default()).collect(),
             tls,
             failure: Mutex::default(),
+            turns: turns::Turns::default(),
         });
         let spawn = |i| {
             let shared = Arc::clone(&shared);
@@ -166,7 +169,9 @@ impl Fleet {
                 }
             })
         };
-        let tasks = (0..settings.proxies).map(spawn).collect();
+        let mut tasks: Vec<_> = (0..settings.proxies).map(spawn).collect();
+        let turns = Arc::clone(&shared);
+        tasks.push(tokio::spawn(async move { turns.turns.run().await }));
         Ok(Self { shared, tasks })
     }
 

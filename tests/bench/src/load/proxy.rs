@@ -4,6 +4,7 @@
 use super::scan::Message;
 use super::{Mode, Progress, Reference, Shared, transport};
 use anyhow::{Result, bail};
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,8 @@ struct Family {
     wanted: BTreeSet<Arc<str>>,
     pending: BTreeSet<Arc<str>>,
     asked: bool,
+    /// The names that are wanted, as a request of the state of the world has them: each acknowledgement repeats them all.
+    names: Vec<u8>,
     /// Version and nonce of the last response with the named resources (state of the world).
     last: (String, String),
 }
@@ -61,6 +64,7 @@ impl<'a> Proxy<'a> {
 
 impl transport::Handler for Proxy<'_> {
     fn received(&mut self, bytes: usize) {
+        self.shared.turns.received();
         self.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
@@ -141,7 +145,11 @@ impl Family {
                 };
                 frame(requests, &request);
             }
-            Mode::Sotw => self.request(type_url, requests),
+            Mode::Sotw => {
+                let resource_names = self.wanted.iter().map(|n| n.to_string()).collect();
+                self.names = DiscoveryRequest { resource_names, ..Default::default() }.encode_to_vec();
+                self.request(type_url, requests);
+            }
         }
     }
 
@@ -165,19 +173,23 @@ impl Family {
         let request = DiscoveryRequest {
             version_info: self.last.0.clone(),
             response_nonce: self.last.1.clone(),
-            resource_names: self.wanted.iter().map(|n| n.to_string()).collect(),
             type_url: type_url.into(),
             ..Default::default()
         };
-        frame(requests, &request);
+        framed(requests, &[&request.encode_to_vec(), &self.names]);
     }
 }
 
 /// Appends a message with its gRPC prefix.
 fn frame(out: &mut Vec<u8>, message: &impl prost::Message) {
+    framed(out, &[&message.encode_to_vec()]);
+}
+
+/// Appends a message that is there in parts.
+fn framed(out: &mut Vec<u8>, parts: &[&[u8]]) {
     out.push(0);
-    out.extend((message.encoded_len() as u32).to_be_bytes());
-    out.extend(message.encode_to_vec());
+    out.extend((parts.iter().map(|part| part.len()).sum::<usize>() as u32).to_be_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 /// What an injected sidecar says of itself.

@@ -5,6 +5,7 @@
 //! share, and copies nothing: what a general client does for any use would be measured too.
 
 use super::scan::{Message, Scanner};
+use super::turns::Turns;
 use super::{Mode, Settings, Shared};
 use anyhow::{Context, Result, bail, ensure};
 use rustls::pki_types::pem::PemObject;
@@ -60,10 +61,11 @@ pub async fn run(shared: &Shared, first: &[u8], handler: &mut impl Handler) -> R
     tcp.set_nodelay(true)?;
     let connection = Connection::new(&shared.settings, first);
     match &shared.tls {
-        None => connection.serve(tcp, handler).await,
+        None => connection.serve(tcp, &shared.turns, handler).await,
         Some(connector) => {
             let name = ServerName::try_from(shared.settings.server_name.clone())?;
-            connection.serve(connector.connect(name, tcp).await.context("TLS handshake")?, handler).await
+            let tls = connector.connect(name, tcp).await.context("TLS handshake")?;
+            connection.serve(tls, &shared.turns, handler).await
         }
     }
 }
@@ -84,6 +86,8 @@ struct Connection {
     written: usize,
     /// Requests that wait for the server's windows.
     requests: Vec<u8>,
+    /// The turn in which the first of what they answer was received.
+    received_in: Option<u64>,
     /// How much may be sent: on the stream, on the connection.
     windows: (i64, i64),
     /// The stream's window before anything is sent, as the server has it.
@@ -110,6 +114,7 @@ impl Connection {
             out,
             written: 0,
             requests: first.to_vec(),
+            received_in: None,
             windows,
             initial: i64::from(WINDOW),
             unacknowledged: 0,
@@ -119,14 +124,15 @@ impl Connection {
             scanner: Scanner::new(settings.mode == Mode::Delta),
             answered: false,
         };
-        connection.send_requests();
+        connection.send();
         connection
     }
 
-    async fn serve(mut self, io: impl AsyncRead + AsyncWrite, handler: &mut impl Handler) -> Result<()> {
+    async fn serve(mut self, io: impl AsyncRead + AsyncWrite, turns: &Turns, handler: &mut impl Handler) -> Result<()> {
         let mut io = pin!(io);
         poll_fn(|task| {
             loop {
+                self.send_requests(turns);
                 self.write(io.as_mut(), task)?;
                 let read = SCRATCH.with_borrow_mut(|scratch| {
                     let mut buffer = ReadBuf::new(scratch);
@@ -140,13 +146,11 @@ impl Connection {
                 match read {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    // What was read may have left something to write.
-                    Poll::Pending if self.written == self.out.len() => return Poll::Pending,
                     Poll::Pending => {
-                        return match self.write(io.as_mut(), task) {
-                            Ok(()) => Poll::Pending,
-                            Err(error) => Poll::Ready(Err(error)),
-                        };
+                        if self.received_in.is_some() {
+                            turns.wait(task);
+                        }
+                        return Poll::Pending;
                     }
                 }
             }
@@ -197,7 +201,6 @@ impl Connection {
             }
             self.finish()?;
         }
-        self.send_requests();
         Ok(())
     }
 
@@ -252,8 +255,20 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends requests, if it is time to answer.
+    fn send_requests(&mut self, turns: &Turns) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let now = turns.now();
+        if *self.received_in.get_or_insert(now) != now {
+            self.received_in = None;
+            self.send();
+        }
+    }
+
     /// Frames of requests, as far as the windows go.
-    fn send_requests(&mut self) {
+    fn send(&mut self) {
         let may = self.windows.0.min(self.windows.1).max(0) as usize;
         let now = self.requests.len().min(may);
         for piece in self.requests[..now].chunks(FRAME) {
