@@ -85,6 +85,10 @@ cluster-down: ## ends it and removes all that it left
 cluster-test: build ## tests on a Kubernetes of their own, which is gone afterwards; KEEP=1 keeps it
 	@scripts/cluster-test $(BIN)/cluster
 
+.PHONY: istio-programs
+istio-programs: ## Istio's istioctl, pilot-agent and pilot-discovery, for the tests that TIPHYS_ISTIO=FOLDER switches on
+	@scripts/setup istio
+
 .PHONY: cluster-setup
 cluster-setup:
 	@scripts/setup cluster

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 pub mod folder;
 pub mod gateway_api;
+pub mod istio;
 pub mod load;
 pub mod manifests;
 pub mod mesh;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Istio's own istioctl reads the mesh: TIPHYS_ISTIOCTL names the program, which is not built here. docs/istioctl.md has what it can.
+//! Istio's own istioctl reads the mesh. docs/istioctl.md has what it can.
 
 #![allow(clippy::expect_used, reason = "a test may stop where it stands")]
 
 use anyhow::{Result, ensure};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use tiphys_cluster_tests::istio::Istio;
 use tiphys_cluster_tests::{Cluster, Mesh, manifests};
 
 /// How long what a command prints may take to be so.
@@ -13,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program and the cluster that it asks.
 struct Istioctl {
-    program: String,
+    program: PathBuf,
     cluster: Cluster,
 }
 
@@ -42,16 +44,13 @@ impl Istioctl {
 #[test]
 fn istioctl_reads_the_mesh() -> Result<()> {
     let Some(cluster) = Cluster::of_test("istioctl_reads_the_mesh")? else { return Ok(()) };
-    let Some(program) = std::env::var("TIPHYS_ISTIOCTL").ok().filter(|path| !path.is_empty()) else {
-        println!("SKIPPED: istioctl_reads_the_mesh needs TIPHYS_ISTIOCTL, the path of Istio's istioctl");
-        return Ok(());
-    };
+    let Some(istio) = Istio::of_test("istioctl_reads_the_mesh")? else { return Ok(()) };
     let mesh = Mesh::shared(&cluster)?;
     let namespace = cluster.namespace("istioctl", &[("istio-injection", "enabled")])?;
     namespace.apply(&manifests::echo("web", 1))?;
     namespace.rollout("web").map_err(|error| error.context(mesh.account()))?;
     let web = format!("{}.istioctl", namespace.pod("web")?.name());
-    let istioctl = Istioctl { program, cluster: cluster.clone() };
+    let istioctl = Istioctl { program: istio.program("istioctl"), cluster: cluster.clone() };
 
     istioctl.says(&["version"], &["control plane version: ", "data plane version: "])?;
     istioctl.says(&["proxy-status", "--namespace=istioctl", "--verbosity=1"], &[&web, "SYNCED", "istiod-"])?;
