@@ -24,7 +24,7 @@ INTEROP ?= ../shared/interop
 .PHONY: help
 help: ## this list
 	@echo "Tiphys: an Istio-compatible control plane. make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 .PHONY: demo
 demo: setup build ## starts the mesh of samples/bookinfo on loopback and says what to try; CHECK=1 tries it all, compares and exits
